@@ -1,0 +1,78 @@
+"""Released bytes to pixels: one way to decode for every benchmark and every model.
+
+A broken picture is an error with its name and reason, never a grey square. What people see is what models get:
+EXIF orientation is applied, transparency lies on white, 16-bit grey is scaled (Pillow's own conversion clips it),
+CMYK becomes RGB. Pillow's limit on decompression bombs is an error here, not a warning.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from minchange_eval.core.errors import DataError
+from minchange_eval.core.items import ImageSource
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # what benchmarks release; no format that runs a program
+
+
+def open_image(source: ImageSource) -> Image.Image:
+    """Decode an image to RGB.
+
+    Raises:
+        DataError: the bytes are no picture, are cut off, or would unpack to more pixels than Pillow's limit.
+    """
+    return decode(source.read(), source.name)
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """Decode the bytes of one image to RGB; `name` is for the message.
+
+    Raises:
+        DataError: as in `open_image`.
+    """
+    picture = _opened(data, name)
+    try:
+        picture.load()
+        return _as_rgb(ImageOps.exif_transpose(picture))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(f"image {name}: is cut off or damaged ({error}); get the file again") from error
+
+
+def check(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height in pixels after a full decode; the check that `prepare` makes of every image.
+
+    Raises:
+        DataError: as in `open_image`; also for an animation, of which no single frame is the picture that was meant.
+    """
+    frames = getattr(_opened(data, name), "n_frames", 1)
+    if frames != 1:
+        raise DataError(f"image {name}: expected one picture, got an animation of {frames} frames")
+    return decode(data, name).size
+
+
+def _opened(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise DataError(f"image {name}: the file is empty (0 bytes); get it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        limit = Image.MAX_IMAGE_PIXELS
+        raise DataError(f"image {name}: would unpack to more than {limit:,} pixels, refused as a bomb") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"image {name}: expected {', '.join(FORMATS)}, got bytes that begin {data[:12]!r}") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"image {name}: cannot be opened ({error}); get the file again") from error
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16- or 32-bit grey: Pillow's convert would clip at 255
+        return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
+        on_white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(on_white, picture.convert("RGBA")).convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

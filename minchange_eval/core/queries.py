@@ -1,0 +1,145 @@
+"""The typed query in which tasks and model adapters meet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minchange_eval.core.items import CandidateSet, ChoiceQuestion, ImageSource
+
+_OPTION_LETTER = re.compile(r"^\s*\(?[A-Z][.):]\s*")
+_FIRST_IMAGE = re.compile(
+    r"^\W*(?:in|within)?\s*(?:the\s+)?(?:first|1st|left|original)\s+(?:image|picture|photo)", re.IGNORECASE
+)
+
+
+class Direction(StrEnum):
+    """What is given and what is to be found."""
+
+    IMAGE_TO_TEXT = "i2t"
+    TEXT_TO_IMAGE = "t2i"
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to a model: which candidate belongs to what is given.
+
+    Attributes:
+        query_id: unique in the data set: `<set_id>/i2t/<i>`, `<set_id>/t2i/<i>` or `<question_id>/choice`.
+        item_id: the candidate set or choice question that it is part of.
+        direction: image-to-text has one image and K texts, text-to-image K images and one text,
+            choice its images and its options.
+        images: in the order shown.
+        texts: in the order shown; without letters and stray blanks.
+        answers: right positions among the candidates, usually one.
+        question: what a chat model is asked beside the options; empty for candidate sets.
+    """
+
+    query_id: str
+    item_id: str
+    direction: Direction
+    images: tuple[ImageSource, ...]
+    texts: tuple[str, ...]
+    answers: tuple[int, ...]
+    question: str = ""
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates there are to choose from."""
+        return len(self.images) if self.direction is Direction.TEXT_TO_IMAGE else len(self.texts)
+
+
+def queries_of_set(item: CandidateSet) -> tuple[Query, ...]:
+    """K image-to-text queries, then K text-to-image queries, candidates in the released order."""
+    image_to_text = tuple(
+        Query(
+            query_id=f"{item.set_id}/i2t/{i}",
+            item_id=item.set_id,
+            direction=Direction.IMAGE_TO_TEXT,
+            images=(item.images[i],),
+            texts=tuple(item.captions[j] for j in order),
+            answers=(order.index(i),),
+        )
+        for i, order in enumerate(item.image_to_text)
+    )
+    text_to_image = tuple(
+        Query(
+            query_id=f"{item.set_id}/t2i/{i}",
+            item_id=item.set_id,
+            direction=Direction.TEXT_TO_IMAGE,
+            images=tuple(item.images[j] for j in order),
+            texts=(item.query_captions[i],),
+            answers=(order.index(i),),
+        )
+        for i, order in enumerate(item.text_to_image)
+    )
+    return image_to_text + text_to_image
+
+
+def query_of_question(item: ChoiceQuestion) -> Query:
+    """The query of a choice question; options lose their letter (`A. `) and the blanks around them."""
+    return Query(
+        query_id=f"{item.question_id}/choice",
+        item_id=item.question_id,
+        direction=Direction.CHOICE,
+        images=item.images,
+        texts=tuple(option_text(option) for option in item.options),
+        answers=item.answers,
+        question=item.question,
+    )
+
+
+def option_text(option: str) -> str:
+    """An option without its letter and the blanks around it.
+
+    >>> option_text("C. In the second image, the cat is gone.  ")
+    'In the second image, the cat is gone.'
+    """
+    return _OPTION_LETTER.sub("", option).strip()
+
+
+def speaks_of_first_image(option: str) -> bool:
+    """Whether an option about two images begins with the first of them.
+
+    >>> speaks_of_first_image("In the first image, the pigeons are flying."), speaks_of_first_image("The cat is gone.")
+    (True, False)
+    """
+    return _FIRST_IMAGE.match(option) is not None
+
+
+def candidate_scores(query: Query, similarity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The score of each candidate of a query for a model that only compares one image with one text.
+
+    Image-to-text, text-to-image and one-image questions: the similarity itself. Questions about two images have
+    no published reading for dual encoders; ours: similarity to image 2 minus similarity to image 1, with the sign
+    flipped for an option that begins with the first image.
+
+    Args:
+        similarity: [images, texts] of this query, in its order.
+
+    Returns:
+        [candidates], in the order of the query.
+
+    Raises:
+        ValueError: another shape, or a question about more than two images.
+    """
+    expected = (len(query.images), len(query.texts))
+    if similarity.shape != expected:
+        raise ValueError(f"{query.query_id}: expected similarities of shape {expected}, got {similarity.shape}")
+    scores: NDArray[np.float32]
+    if query.direction is Direction.TEXT_TO_IMAGE:
+        scores = similarity[:, 0]
+        return scores
+    if len(query.images) == 1:
+        scores = similarity[0]
+        return scores
+    if len(query.images) > 2:
+        raise ValueError(f"{query.query_id}: a dual encoder can compare two images, got {len(query.images)}")
+    sign = np.array([-1 if speaks_of_first_image(text) else 1 for text in query.texts], dtype=np.float32)
+    scores = (similarity[1] - similarity[0]) * sign
+    return scores
