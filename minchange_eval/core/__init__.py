@@ -1,0 +1,1 @@
+"""Candidate sets, choice questions, queries, answers, scores, statistics and run records."""
