@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class ImageSource(Protocol):
@@ -88,7 +85,7 @@ class CandidateSet:
     query_captions: tuple[str, ...] = ()
     image_to_text: tuple[tuple[int, ...], ...] = ()
     text_to_image: tuple[tuple[int, ...], ...] = ()
-    facts: Mapping[str, Any] = field(default=_NOTHING)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         k = len(self.images)
@@ -130,7 +127,7 @@ class ChoiceQuestion:
     question: str
     options: tuple[str, ...]
     answers: tuple[int, ...]
-    facts: Mapping[str, Any] = field(default=_NOTHING)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.images or len(self.options) < 2:
