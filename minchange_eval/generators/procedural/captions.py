@@ -1,0 +1,125 @@
+"""What is written under a picture: several wordings of each fact, in plain grammatical English."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minchange_eval.generators.procedural.bits import BitStream
+from minchange_eval.generators.procedural.categories import CATEGORY, NUMBERS
+from minchange_eval.generators.procedural.changes import Change
+
+_SIZE = (
+    "the {x} {is_} {size} in the image",
+    "a picture in which the {x} {is_} {size}",
+    "the {x} in the picture {is_} {size}",
+)
+_SIZE_WORDS = {"small": ("small",), "medium": ("medium-sized",), "large": ("large",)}
+
+_RATIO = {
+    "smaller": ("the {x} {is_} smaller than the {y}", "the {x} {is_} shown smaller than the {y}"),
+    "equal": ("the {x} {is_} the same size as the {y}", "the {x} {is_} as large as the {y}"),
+    "larger": ("the {x} {is_} larger than the {y}", "the {x} {is_} shown larger than the {y}"),
+}
+_CELL = ("the {x} {is_} {where} of the image", "{a_x} {where} of the picture", "{a_x} placed {where} of the image")
+_CELL_WORDS = {
+    "top left": "in the top left corner",
+    "top": "at the top center",
+    "top right": "in the top right corner",
+    "left": "on the left side",
+    "center": "in the center",
+    "right": "on the right side",
+    "bottom left": "in the bottom left corner",
+    "bottom": "at the bottom center",
+    "bottom right": "in the bottom right corner",
+}
+_DIRECTION = {
+    "left": ("{is_} to the left of", "{is_} on the left side of", "{is_} placed to the left of"),
+    "right": ("{is_} to the right of", "{is_} on the right side of", "{is_} placed to the right of"),
+    "above": ("{is_} above", "{is_} higher up than", "{is_} placed above"),
+    "below": ("{is_} below", "{is_} lower down than", "{is_} placed below"),
+}
+_PRESENCE = {
+    "present": ("there {there_is} {a_x} in the image", "a photo with {a_x}", "{a_x} can be seen in the picture"),
+    "absent": (
+        "there {there_is_no} {no_x} in the image",
+        "a photo with no {no_x}",
+        "no {no_x} can be seen in the picture",
+    ),
+}
+_COUNT = ("a photo of {n}", "a picture of {n}", "a photo with {n}")
+
+
+def captions_of(stream: BitStream, subset: str, change: Change) -> tuple[str, ...]:
+    """One caption per scene of a SPEC change; caption i is true of scene i only.
+
+    One wording serves the whole set, so that what differs between its captions is the changed thing.
+    """
+    wording = stream.below(6)
+    return tuple(_CAPTION[subset](wording, value, change.names) for value in change.values)
+
+
+def _words(name: str) -> dict[str, str]:
+    many = name == "scissors"
+    return {
+        "x": name,
+        "a_x": CATEGORY[name].a_name,
+        "is_": "are" if many else "is",
+        "there_is": "is",
+        "there_is_no": "are" if many else "is",
+        "no_x": name,
+    }
+
+
+def _picked(wordings: Sequence[str], wording: int) -> str:
+    return wordings[wording % len(wordings)]
+
+
+def _absolute_size(wording: int, value: str, names: Sequence[str]) -> str:
+    return _picked(_SIZE, wording).format(size=_picked(_SIZE_WORDS[value], wording), **_words(names[0]))
+
+
+def _relative_size(wording: int, value: str, names: Sequence[str]) -> str:
+    return _picked(_RATIO[value], wording).format(y=names[1], **_words(names[0]))
+
+
+def _absolute_spatial(wording: int, value: str, names: Sequence[str]) -> str:
+    return _picked(_CELL, wording).format(where=_CELL_WORDS[value], **_words(names[0]))
+
+
+def _relative_spatial(wording: int, value: str, names: Sequence[str]) -> str:
+    words = _words(names[0])
+    return f"the {names[0]} {_picked(_DIRECTION[value], wording).format(**words)} the {names[1]}"
+
+
+def _existence(wording: int, value: str, names: Sequence[str]) -> str:
+    return _picked(_PRESENCE[value], wording).format(**_words(names[0]))
+
+
+def _count(wording: int, value: str, names: Sequence[str]) -> str:
+    return _picked(_COUNT, wording).format(n=CATEGORY[names[0]].counted(int(value)))
+
+
+_CAPTION = {
+    "absolute_size": _absolute_size,
+    "relative_size": _relative_size,
+    "absolute_spatial": _absolute_spatial,
+    "relative_spatial": _relative_spatial,
+    "existence": _existence,
+    "count": _count,
+}
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """`a cat, a dog and a car`."""
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def plain_caption(stream: BitStream, names: Sequence[str]) -> str:
+    """An ordinary caption that names what is there and nothing finer."""
+    phrases = listed([CATEGORY[name].a_name for name in names])
+    return stream.choice(("a photo of {}", "a picture of {}", "{}", "an image of {}")).format(phrases)
+
+
+def number_word(number: int) -> str:
+    """`three` for 3; 0 to 9."""
+    return NUMBERS[number]

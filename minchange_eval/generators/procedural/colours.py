@@ -1,0 +1,99 @@
+"""Painting a sprite in another colour, and the name of the colour that is to be seen. Integers throughout."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+HUE = 1536  # steps of a full turn: six times 256
+
+# name -> hue (0 red, 256 yellow, 512 green, 768 cyan, 1024 blue, 1280 magenta), brightness and saturation in percent
+PAINTS: dict[str, tuple[int, int, int]] = {
+    "red": (0, 100, 100),
+    "orange": (118, 112, 105),
+    "yellow": (210, 118, 100),
+    "green": (520, 92, 90),
+    "blue": (915, 105, 95),
+    "purple": (1165, 95, 85),
+    "pink": (1395, 118, 62),
+}
+COLOURS: tuple[str, ...] = tuple(PAINTS)
+
+# The hue at which each name ends, in the order of the hues; between two names lies a band that has none.
+_BANDS = (("red", -60, 38), ("orange", 78, 150), ("yellow", 178, 275), ("green", 400, 640), ("blue", 790, 1050))
+_BANDS_ABOVE = (("purple", 1090, 1240), ("pink", 1300, 1460))
+
+
+def hue_saturation_value(rgb: Pixels) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Hue in 0..1535, saturation and value in 0..255, of [..., 3] pixels; grey has hue 0."""
+    r, g, b = (rgb[..., channel].astype(np.int32) for channel in range(3))
+    value = np.maximum(np.maximum(r, g), b)
+    spread = value - np.minimum(np.minimum(r, g), b)
+    safe = np.maximum(spread, 1)
+    hue = np.where(value == r, (g - b) * 256 // safe, np.where(value == g, 512 + (b - r) * 256 // safe, 0))
+    hue = np.where((value != r) & (value != g), 1024 + (r - g) * 256 // safe, hue) % HUE
+    hue = np.where(spread == 0, 0, hue)
+    return hue, spread * 255 // np.maximum(value, 1), value
+
+
+def rgb_of(hue: NDArray[np.int32], saturation: NDArray[np.int32], value: NDArray[np.int32]) -> Pixels:
+    """The inverse of `hue_saturation_value`, to within rounding."""
+    channels = []
+    for strongest in (0, 512, 1024):  # red, green, blue
+        distance = np.abs((hue - strongest + HUE // 2) % HUE - HUE // 2)
+        strength = np.clip(512 - distance, 0, 256)
+        channels.append(value - value * saturation * (256 - strength) // (255 * 256))
+    return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+
+
+def recoloured(rgba: Pixels, colour: str) -> Pixels:
+    """A sprite whose main hue is turned into that of a paint; greys, whites and other hues stay.
+
+    Raises:
+        KeyError: no such paint.
+    """
+    target, brightness, saturation_percent = PAINTS[colour]
+    hue, saturation, value = hue_saturation_value(rgba[..., :3])
+    main = main_hue(rgba)
+    off = (hue - main + HUE // 2) % HUE - HUE // 2
+    painted = (np.abs(off) <= 200) & (saturation >= 40)
+    new_hue = np.where(painted, (target + off // 4) % HUE, hue)
+    new_value = np.where(painted, np.minimum(value * brightness // 100, 255), value)
+    new_saturation = np.where(painted, np.minimum(saturation * saturation_percent // 100, 255), saturation)
+    return np.concatenate([rgb_of(new_hue, new_saturation, new_value), rgba[..., 3:]], axis=2)
+
+
+def main_hue(rgba: Pixels) -> int:
+    """The commonest hue among the strong colours of a sprite, by 24 bins of 64 and their neighbours' mean."""
+    hue, saturation, value = hue_saturation_value(rgba[..., :3])
+    strong = (rgba[..., 3] >= 200) & (saturation >= 90) & (value >= 70)
+    bins = np.bincount(hue[strong] // 64, minlength=24)
+    fullest = int(np.argmax(bins))
+    return fullest * 64 + 32
+
+
+def colour_name(rgba: Pixels, share_percent: int = 50) -> str | None:
+    """The name of the colour that most of a sprite's coloured pixels have, or None where no name fits most of them.
+
+    Args:
+        rgba: not premultiplied.
+        share_percent: how many of all the visible pixels must have the name.
+    """
+    seen = rgba[..., 3] >= 128
+    names = pixel_colours(rgba[..., :3][seen])
+    for name in COLOURS:
+        if int((names == name).sum()) * 100 >= share_percent * int(seen.sum()):
+            return name
+    return None
+
+
+def pixel_colours(rgb: Pixels) -> NDArray[np.str_]:
+    """The colour name of each of [n, 3] pixels; empty for greys, darks and hues between two names."""
+    hue, saturation, value = hue_saturation_value(rgb)
+    signed = np.where(hue > HUE - 61, hue - HUE, hue)
+    names = np.full(hue.shape, "", dtype="<U8")
+    coloured = (saturation >= 60) & (value >= 60)
+    for name, low, high in (*_BANDS, *_BANDS_ABOVE):
+        names[coloured & (signed >= low) & (signed <= high)] = name
+    return names

@@ -1,0 +1,137 @@
+"""The mini suite: small data sets of SPEC's, VisMin's and MED's kinds, drawn anew from a seed on any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minchange_eval.core.items import BytesImage, CandidateSet
+from minchange_eval.data.release import Release
+from minchange_eval.generators.procedural import changes
+from minchange_eval.generators.procedural.backdrops import Backdrop, View, kinds_of
+from minchange_eval.generators.procedural.bits import BitStream
+from minchange_eval.generators.procedural.captions import captions_of, plain_caption
+from minchange_eval.generators.procedural.categories import CATEGORIES, HELD_OUT, TRAIN_CATEGORIES
+from minchange_eval.generators.procedural.changes import Change
+from minchange_eval.generators.procedural.render import png_bytes, rendered
+from minchange_eval.generators.procedural.scene import Scene, Thing, look_within
+
+__all__ = ["CATEGORIES", "HELD_OUT", "TRAIN_CATEGORIES", "draw_scenes", "draw_spec", "spec_mini"]
+
+SEED = 0
+VERSION = 1  # raised whenever pixels or texts change
+EDGE_PX = 224
+LICENCE = "Apache-2.0"
+
+SPEC_CHANGES: dict[str, Callable[[BitStream, int, Sequence[str]], Change]] = {
+    "absolute_size": changes.absolute_size,
+    "relative_size": changes.relative_size,
+    "absolute_spatial": changes.absolute_spatial,
+    "relative_spatial": changes.relative_spatial,
+    "existence": changes.existence,
+    "count": changes.count,
+}
+SPEC_K = {
+    "absolute_size": 3,
+    "relative_size": 3,
+    "absolute_spatial": 9,
+    "relative_spatial": 4,
+    "existence": 2,
+    "count": 9,
+}
+
+
+def draw_spec(
+    seed: int, sets_per_subset: int, edge_px: int = EDGE_PX, categories: Sequence[str] | None = None
+) -> Iterator[CandidateSet]:
+    """Candidate sets of SPEC's six subsets, one subset after the other.
+
+    Args:
+        seed: other seeds give other sets; the first n sets of a subset do not depend on how many are drawn.
+        sets_per_subset: how many of each.
+        edge_px: pictures are square.
+        categories: what may be in them; None is all of `CATEGORIES`.
+    """
+    for subset, draw in SPEC_CHANGES.items():
+        for number in range(sets_per_subset):
+            stream = BitStream(seed, "spec", subset, number)
+            change = draw(stream, edge_px, categories or CATEGORIES)
+            set_id = f"spec_mini/{subset}/{number:04d}"
+            yield CandidateSet(
+                set_id=set_id,
+                subset=subset,
+                images=images_of(set_id, change.scenes),
+                captions=captions_of(stream, subset, change),
+                query_captions=captions_of(stream, subset, change),
+                image_to_text=_orders(stream, SPEC_K[subset]),
+                text_to_image=_orders(stream, SPEC_K[subset]),
+                facts={**change.facts, "values": list(change.values), "names": list(change.names)},
+            )
+
+
+def images_of(item_id: str, scenes: Sequence[Scene]) -> tuple[BytesImage, ...]:
+    """The pictures of scenes as lossless PNG files in memory."""
+    return tuple(BytesImage(f"{item_id}/{i}.png", png_bytes(rendered(scene))) for i, scene in enumerate(scenes))
+
+
+def _orders(stream: BitStream, k: int) -> tuple[tuple[int, ...], ...]:
+    """An order of the candidates for each of K queries, so that no place is right more often than another."""
+    return tuple(tuple(stream.shuffled(range(k))) for _ in range(k))
+
+
+def draw_scenes(
+    seed: int, count: int, edge_px: int = 64, categories: Sequence[str] | None = None
+) -> Iterator[tuple[NDArray[np.uint8], str, tuple[str, ...]]]:
+    """Single pictures with ordinary captions, to train on.
+
+    One to three objects of different categories, anywhere and of any size, without regard to the ground. Backgrounds
+    come from a pool of a few hundred, since they take the longest.
+
+    Args:
+        categories: None is `TRAIN_CATEGORIES`.
+
+    Yields:
+        Pixels [edge, edge, RGB] uint8, the caption, the names of the categories to be seen.
+    """
+    names = categories or TRAIN_CATEGORIES
+    pool = [kind for view in (View.SURFACE, View.GROUND, View.SKY) for kind in kinds_of(view)]
+    for number in range(count):
+        stream = BitStream(seed, "scene", number)
+        shown = stream.sample(names, stream.choice((1, 1, 2, 3)))
+        place = stream.below(256)
+        backdrop = Backdrop(pool[place % len(pool)], place + seed * 256, 30 + place % 20)
+        scene = Scene(edge_px, backdrop, _scattered(stream, edge_px, shown))
+        yield rendered(scene), plain_caption(stream, shown), tuple(shown)
+
+
+def _scattered(stream: BitStream, edge_px: int, names: Sequence[str]) -> tuple[Thing, ...]:
+    """Things anywhere in the picture that do not overlap: one in the whole of it, more in quarters."""
+    things = []
+    places = stream.shuffled(range(4))
+    for place, name in zip(places, names, strict=False):
+        region = edge_px if len(names) == 1 else edge_px // 2
+        side = region * (stream.between(7, 19) if len(names) == 1 else stream.between(12, 19)) // 20
+        look = look_within(name, side, side, mirrored=stream.one_in(2))
+        left, top = stream.below(region - look.width + 1), stream.below(region - look.height + 1)
+        if len(names) > 1:
+            left, top = left + region * (place % 2), top + region * (place // 2)
+        things.append(Thing(name, look, left, top))
+    return tuple(things)
+
+
+def spec_mini() -> Release:
+    """SPEC's six subsets with 100 sets each."""
+    return Release(
+        name="spec_mini",
+        kind="sets",
+        title="Mini SPEC: procedural scenes of SPEC's six kinds",
+        licence=LICENCE,
+        subsets=SPEC_K,
+        read=lambda _: draw_spec(SEED, 100),
+        revision=f"seed {SEED}, version {VERSION}",
+        synthetic=True,
+        items=600,
+    )
