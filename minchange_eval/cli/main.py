@@ -1,0 +1,94 @@
+"""The command `minchange-eval`: one file per verb, imported when it is called.
+
+A verb's module has `add_arguments(parser)` and `run(args) -> int`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from minchange_eval import __version__
+from minchange_eval.core.errors import ExitCode, MinchangeError
+
+PROGRAM = "minchange-eval"
+# verb -> its module, and one line for --help
+VERBS = {
+    "prepare": ("minchange_eval.cli.prepare", "put a data set into the store, from its release or the Hub"),
+    "list": ("minchange_eval.cli.list_data", "show what is prepared, and how to get what is not"),
+}
+EPILOG = """examples:
+  minchange-eval list
+  minchange-eval prepare spec_mini vismin_mini med_mini
+  minchange-eval prepare spec --source data.zip
+  lmms_eval --model open_clip --model_args model_name=minchange-tiny --tasks spec_mini
+
+exit codes: 0 fine, 1 regression, 2 usage, 3 incomplete, 4 not comparable, 5 bad data, 6 undecided,
+  70 internal or model error, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; the return value is the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        verb = _verb_of(arguments)
+        args = _parser(verb).parse_args(arguments)
+        if args.verb is None:
+            _parser(None).print_help()
+            return ExitCode.USAGE
+        code = int(import_module(VERBS[args.verb][0]).run(args))
+        sys.stdout.flush()
+        return code
+    except MinchangeError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; what was complete is kept, run it again to go on", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `… | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception:  # noqa: BLE001  # Python's own exit code 1 would say "regression"
+        traceback.print_exc()
+        return ExitCode.INTERNAL
+
+
+def _verb_of(arguments: list[str]) -> str | None:
+    verb = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if verb is not None and verb not in VERBS:
+        import difflib
+
+        from minchange_eval.core.errors import UsageError
+
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        raise UsageError(f"no verb {verb!r}; {f'did you mean {near[0]}?' if near else f'there are {", ".join(VERBS)}'}")
+    return verb
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """The parser of all verbs; only the module of the one that is called is imported."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Minimal-change vision-language understanding: data sets, evaluation, reports.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name, (module, summary) in VERBS.items():
+        one = verbs.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name == verb:
+            import_module(module).add_arguments(one)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
