@@ -1,0 +1,112 @@
+"""A CLIP as a folder that open_clip reads (`local-dir:FOLDER`): architecture, weights, merges.
+
+    open_clip_config.json        {"model_cfg": ..., "preprocess_cfg": ...}
+    open_clip_model.safetensors  every tensor in half precision; loading casts them into the float32 model
+    merges.txt.gz                a trimmed vocabulary, if the model has one
+
+`text_cfg.tokenizer_kwargs.bpe_path` names the merges file relative to the folder; whoever builds the tokenizer passes
+the joined path, because open_clip would look in the working directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minchange_eval.core.errors import DataError
+from minchange_eval.trainers.clip.model import ContrastiveModel
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+MERGES_FILE = "merges.txt.gz"
+
+
+def write_checkpoint(
+    folder: Path,
+    model: ContrastiveModel,
+    model_cfg: Mapping[str, Any],
+    preprocess_cfg: Mapping[str, Any],
+    merges: bytes | None = None,
+) -> None:
+    """Write the folder; each file is complete or not there, the weights come last.
+
+    Args:
+        model: any dtype; floating-point tensors are stored in half precision.
+        model_cfg: what open_clip's `CLIP` takes.
+        preprocess_cfg: size, mean, std, interpolation, resize_mode, as open_clip names them.
+        merges: bytes of the merges file, for a model with a trimmed vocabulary.
+
+    Raises:
+        DataError: a weight is too large for half precision or not finite.
+    """
+    from safetensors.torch import save
+
+    halves = {name: _half(name, tensor) for name, tensor in sorted(model.state_dict().items())}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
+    folder.mkdir(parents=True, exist_ok=True)
+    if merges is not None:
+        _write_atomically(folder / MERGES_FILE, merges)
+    _write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
+    _write_atomically(folder / WEIGHTS_FILE, save(halves))
+
+
+def load_checkpoint(folder: Path) -> tuple[ContrastiveModel, Any, Any]:
+    """The model in evaluation mode, its image preprocessing and its tokenizer.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    import open_clip
+
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise DataError(f"checkpoint {folder}: has no {name}; expected a folder written by write_checkpoint")
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    model.eval()
+    return model, preprocess, load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """open_clip's tokenizer for the folder, with the folder's own merges where it has them."""
+    import open_clip
+
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    settings = dict(config["model_cfg"]["text_cfg"].get("tokenizer_kwargs") or {})
+    if "bpe_path" in settings:
+        settings["bpe_path"] = str(folder / settings["bpe_path"])
+    return open_clip.get_tokenizer(f"local-dir:{folder}", **settings)
+
+
+def _half(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.detach().cpu().contiguous()
+    half = tensor.detach().cpu().half().contiguous()
+    if not torch.isfinite(half).all():
+        raise DataError(f"checkpoint: {name} has values that are not finite in half precision; train it again")
+    return half
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp makes it private; a checkpoint is as readable as any other file
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
