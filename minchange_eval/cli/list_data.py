@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print both lists; a damaged store is one line of the first."""
-    from minchange_eval.data.catalog import OFFICIAL, generated
+    from minchange_eval.data.releases import OFFICIAL, generated
     from minchange_eval.data.store_card import home, prepared_names
 
     prepared = prepared_names()

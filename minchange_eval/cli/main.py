@@ -66,7 +66,9 @@ def _verb_of(arguments: list[str]) -> str | None:
         from minchange_eval.core.errors import UsageError
 
         near = difflib.get_close_matches(verb, VERBS, n=1)
-        raise UsageError(f"no verb {verb!r}; {f'did you mean {near[0]}?' if near else f'there are {", ".join(VERBS)}'}")
+        raise UsageError(
+            f"no verb {verb!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}")
+        )
     return verb
 
 

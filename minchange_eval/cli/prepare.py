@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare each data set in turn."""
-    from minchange_eval.data.catalog import find_release
+    from minchange_eval.data.releases import find_release
     from minchange_eval.data.prepare import prepare
 
     if len(args.names) > 1 and (args.source or args.images):
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             images=args.images,
             force=args.force,
             skip_broken=args.skip_broken,
-            progress=lambda items, total, name=name: _shown(items, total, name),
+            progress=partial(_shown, name),
         )
         _say_what_is_there(store, began)
     return ExitCode.OK
@@ -77,16 +78,15 @@ def _say_what_is_there(store: Store, began: float) -> None:
         f"in {store.folder}"
     )
     if card.skipped:
-        print(
-            f"{card.name}: {len(card.skipped)} broken rows left out; first: {card.skipped[0].where}: {card.skipped[0].reason}"
-        )
+        first = card.skipped[0]
+        print(f"{card.name}: {len(card.skipped)} broken rows left out; first: {first.where}: {first.reason}")
     if card.expected_items and card.items != card.expected_items:
         print(f"{card.name}: the whole release has {card.expected_items:,} {card.kind}; this is {card.items:,} of them")
     if not card.verified and not card.synthetic:
         print(f"{card.name}: the source is not verified to be the official revision (its card says so)")
 
 
-def _shown(items: Iterable[Item], total: int | None, name: str) -> Iterator[Item]:
+def _shown(name: str, items: Iterable[Item], total: int | None) -> Iterator[Item]:
     """The items, with rate and remaining time on stderr."""
     from tqdm import tqdm
 

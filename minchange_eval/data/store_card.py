@@ -45,6 +45,7 @@ class StoreCard(BaseModel):
         verified: the source is known to be the official one (its digest or commit was checked).
         subsets: subset -> K, or number of options.
         counts: subset -> items in the store.
+        expected_items: how many the whole release has; None when it is not known.
         images: images in all items, a shared image counted each time.
         image_bytes: their size as released.
         fingerprint: SHA-256 over released bytes and texts; for generated data over decoded pixels and texts.
@@ -64,6 +65,7 @@ class StoreCard(BaseModel):
     synthetic: bool = False
     subsets: dict[str, int] = Field(default_factory=dict)
     counts: dict[str, int] = Field(default_factory=dict)
+    expected_items: int | None = None
     images: int = 0
     image_bytes: int = 0
     fingerprint: str = ""

@@ -1,0 +1,214 @@
+"""From a release to the store: one streaming pass in which every image is decoded once and no byte is changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
+from minchange_eval.core.images import check
+from minchange_eval.core.items import BytesImage, CandidateSet, Item, item_id
+from minchange_eval.data.releases import find_release
+from minchange_eval.data.download import download
+from minchange_eval.data.release import BrokenRow, Release
+from minchange_eval.data.store import Store, write_store
+from minchange_eval.data.store_card import CARD_FILE, SkippedRow, StoreCard, store_folder
+
+Progress = Callable[[Iterable[Item], int | None], Iterable[Item]]
+
+_log = logging.getLogger(__name__)
+_WORKERS = min(4, os.cpu_count() or 1)
+_AHEAD = 2 * _WORKERS  # items in memory beside the batch that is being written
+
+
+def prepare(
+    name: str,
+    source: Path | None = None,
+    *,
+    images: Path | None = None,
+    force: bool = False,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Store:
+    """Put a release into the store, or open what is there.
+
+    Args:
+        name: of an official release or a registered generated data set.
+        source: file or folder; None downloads it from the Hub where it is there, or draws generated data.
+        images: folder of images, for a release whose source holds only the questions.
+        force: replace what is there; it stays usable until the new store is complete.
+        skip_broken: leave broken rows out and count them in the card, instead of stopping at the first.
+        progress: wraps the items as they are written, with their expected number.
+
+    Raises:
+        UsageError: unknown name, no source, or a store that cannot be written.
+        NotPreparedError: a download is needed but `HF_HUB_OFFLINE` is set or the Hub cannot be reached.
+        DataError: a broken row, with its number, the reason and what to do.
+    """
+    release = find_release(name)
+    if not force and (store_folder(name) / CARD_FILE).exists():
+        return Store.open(name)
+    found = _located(release, source, images)
+    reading = _Reading(release, skip_broken)
+    items: Iterable[Item] = reading.items(release.read(*found.arguments))
+    if progress is not None:
+        items = progress(items, release.items)
+    return write_store(name, items, card=_card(release, found), skipped=reading.skipped, force=force)
+
+
+def open_or_prepare(name: str) -> Store:
+    """Open a prepared data set; one that is not there is prepared first, if that needs nothing from the user.
+
+    Generated data are drawn; official data are downloaded where they lie on the Hub.
+
+    Raises:
+        NotPreparedError: only the user can prepare it, or there is no network; the message names the command.
+        DataError: the store is damaged, or the download is.
+    """
+    try:
+        return Store.open(name)
+    except NotPreparedError:
+        release = find_release(name)
+        if not release.synthetic and release.hub is None:
+            raise NotPreparedError(
+                f"data set {name} is not prepared; run: minchange-eval prepare {name} --source PATH ({release.how_to_get})"
+            ) from None
+        _log.warning("%s is not prepared yet; preparing it now", name)
+        return prepare(name)
+
+
+@dataclass(frozen=True)
+class _Located:
+    """Where a release was found: what to call its reader with, and what is known of its revision."""
+
+    arguments: tuple[Path | None, ...]
+    source: str = ""
+    revision: str = ""
+
+
+def _located(release: Release, source: Path | None, images: Path | None) -> _Located:
+    if release.synthetic:
+        if source is not None or images is not None:
+            raise UsageError(f"{release.name} is drawn, not read: run it without --source and --images")
+        return _Located((None,), revision=release.revision)
+    revision = ""
+    if source is None:
+        if release.hub is None:
+            raise UsageError(f"{release.name} needs --source PATH; {release.how_to_get}")
+        source, revision = download(release.name, release.hub)
+        shown = f"https://huggingface.co/datasets/{release.hub.repo_id}"
+    elif not source.exists():
+        raise UsageError(f"--source {source}: there is no such file or folder; {release.how_to_get}")
+    else:
+        shown = str(source.resolve())
+    if release.identify is not None:
+        revision = release.identify(source) or revision
+    if images is None and release.images_hub is not None and release.needs_images(source):
+        images, of_images = download(release.name, release.images_hub)
+        shown += f" with images of {release.images_hub.repo_id}@{of_images}"
+    if images is None:
+        return _Located((source,), shown, revision)
+    if not images.is_dir():
+        raise UsageError(f"--images {images}: there is no such folder")
+    return _Located((source, images), shown, revision)
+
+
+def _card(release: Release, found: _Located) -> StoreCard:
+    return StoreCard(
+        name=release.name,
+        kind=release.kind,
+        title=release.title,
+        source=found.source,
+        revision=found.revision,
+        verified=bool(found.revision) and found.revision == release.revision,
+        licence=release.licence,
+        paper=release.paper,
+        synthetic=release.synthetic,
+        subsets=dict(release.subsets),
+        expected_items=release.items,
+        quirks=list(release.quirks),
+    )
+
+
+@dataclass
+class _Reading:
+    """Validates rows as they stream past."""
+
+    release: Release
+    skip_broken: bool
+    skipped: list[SkippedRow] = field(default_factory=list)
+
+    def items(self, rows: Iterable[Item | BrokenRow]) -> Iterator[Item]:
+        """The sound items, with their images in memory; a few are decoded ahead."""
+        seen: set[str] = set()
+        for number, row, loading in self._loading(rows):
+            if loading is None:
+                self._broken(row)
+                continue
+            assert not isinstance(row, BrokenRow)
+            where = f"row {number} ({item_id(row)})"
+            reason = _text_fault(row) or ("its id stands twice" if item_id(row) in seen else "")
+            seen.add(item_id(row))
+            try:
+                item = loading.result()
+            except DataError as error:
+                reason = reason or str(error)
+            if reason:
+                self._broken(BrokenRow(where, reason))
+            else:
+                yield item
+
+    def _loading(self, rows: Iterable[Item | BrokenRow]) -> Iterator[tuple[int, Item | BrokenRow, Future[Item] | None]]:
+        """Rows in their order, with their images on the way."""
+        pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="decode")
+        window: deque[tuple[int, Item | BrokenRow, Future[Item] | None]] = deque()
+        try:
+            for number, row in enumerate(rows, 1):
+                window.append((number, row, None if isinstance(row, BrokenRow) else pool.submit(_load, row)))
+                if len(window) > _AHEAD:
+                    yield window.popleft()
+            yield from window
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _broken(self, row: Item | BrokenRow) -> None:
+        assert isinstance(row, BrokenRow)
+        if not self.skip_broken:
+            raise DataError(
+                f"{self.release.name} {row.where}: {row.reason}; "
+                "re-run prepare with --skip-broken to leave such rows out and count them"
+            )
+        self.skipped.append(SkippedRow(where=row.where, reason=row.reason))
+
+
+def _load(item: Item) -> Item:
+    """The item with its images in memory, each decoded once as a check."""
+    images = []
+    for image in item.images:
+        try:
+            loaded = BytesImage(image.name, image.read())
+        except OSError as error:
+            raise DataError(f"image {image.name}: cannot be read ({error.strerror or error})") from error
+        check(loaded.data, loaded.name)
+        _ = loaded.sha256  # computed here, beside the decoding, and kept
+        images.append(loaded)
+    return replace(item, images=tuple(images))
+
+
+def _text_fault(item: Item) -> str:
+    if isinstance(item, CandidateSet):
+        fields = {"captions": item.captions, "query_captions": item.query_captions}
+    else:
+        fields = {"question": (item.question,), "options": item.options}
+    for name, values in fields.items():
+        for index, value in enumerate(values):
+            text = re.sub(r"^\s*\(?[A-D][.):]", "", value) if name == "options" else value
+            if not text.strip():
+                return f"{name}[{index}] is empty"
+    return ""

@@ -1,0 +1,184 @@
+"""MED and MED-Real (arXiv:2506.07227): a clone of beccabai/hallu_med, or its `benchmark/` folder.
+
+A row has two images (the original first, the edit second), a question, four options with their letters, and the
+letter of the right one. MED-Real's images are MMVP's: its rows name `/path/to/MMVP Images/K.jpg`, and K.jpg is looked
+for in the folder of MMVP images.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from minchange_eval.core.errors import DataError, UsageError
+from minchange_eval.core.items import ChoiceQuestion, FileImage, ImageSource, Item
+from minchange_eval.data.json_rows import BadRowError, as_row, json_list, text, texts
+from minchange_eval.data.release import BrokenRow, HubSource, Release
+
+TYPES = (
+    "Object",
+    "Attribute",
+    "Scene",
+    "Spatial Relation",
+    "Action Relation",
+    "Part Relation",
+    "Counting",
+    "Differentiation",
+    "Comparison",
+    "Negation",
+    "Universality",
+)
+OPTIONS = 4
+REVISION = "2b4fa61"
+MED_FILE, MED_REAL_FILE = "MED_bench.json", "MED_real_set.json"
+_REPOSITORY = "https://github.com/beccabai/hallu_med"
+
+
+def med() -> Release:
+    """MED as `prepare` knows it."""
+    return Release(
+        name="med",
+        kind="questions",
+        title="MED: Micro Edit Detection",
+        licence="not stated by the authors",
+        paper="arXiv:2506.07227",
+        subsets=dict.fromkeys(TYPES, OPTIONS),
+        read=read_med,
+        revision=REVISION,
+        quirks=(
+            "many distractors end in blanks, right options almost never do; options are kept as released",
+            "a few questions have equal options, or no blank after the letter",
+            "the original is always image 1, the edit image 2; only 2 of 165 pairs have equal dimensions",
+            "rules that look at the options alone beat every model of the paper's Table 1",
+        ),
+        items=165,
+        how_to_get=f"not on the Hub: git clone {_REPOSITORY}, then --source hallu_med",
+    )
+
+
+def med_real() -> Release:
+    """MED-Real as `prepare` knows it."""
+    return Release(
+        name="med_real",
+        kind="questions",
+        title="MED-Real: Micro Edit Detection on MMVP pairs",
+        licence="not stated by the authors; images: MMVP, mit",
+        paper="arXiv:2506.07227",
+        subsets={"real": OPTIONS},
+        read=read_med_real,
+        revision=REVISION,
+        quirks=(
+            "22 of 35 right options are D",
+            "rows have no type; the 35 pairs are the first of MMVP, not a random sample",
+        ),
+        items=35,
+        how_to_get=(
+            f"questions: git clone {_REPOSITORY}, then --source hallu_med; "
+            "images: 'MMVP Images' of https://huggingface.co/datasets/MMVP/MMVP, inside that folder or by --images"
+        ),
+        # its commit is not known to us, so the card records what was downloaded, as not verified
+        images_hub=HubSource("MMVP/MMVP", "main", ("MMVP Images/*",)),
+        needs_images=lambda source: not has_mmvp_images(source),
+    )
+
+
+def read_med(source: Path | None) -> Iterator[Item | BrokenRow]:
+    """MED's rows in their order; ids are `med/<row from 0>`.
+
+    Raises:
+        UsageError: no `MED_bench.json` in the source.
+        DataError: it has another shape.
+    """
+    assert source is not None
+    questions = _find(source, MED_FILE)
+
+    def image(name: str) -> ImageSource:
+        return FileImage(name, _released_file(questions.parent, name))
+
+    yield from _read(questions, "med", image)
+
+
+def read_med_real(source: Path | None, images: Path | None = None) -> Iterator[Item | BrokenRow]:
+    """MED-Real's rows in their order; `images` is the folder of MMVP images, else one below the source is taken.
+
+    Raises:
+        UsageError: no `MED_real_set.json` in the source, or no folder of images.
+        DataError: it has another shape.
+    """
+    assert source is not None
+    questions = _find(source, MED_REAL_FILE)
+    folder = _mmvp_folder(images or questions.parent)
+
+    def image(name: str) -> ImageSource:
+        # the released folder is a placeholder; only K.jpg means something
+        return FileImage(name, _released_file(folder, PurePosixPath(name).name))
+
+    yield from _read(questions, "med_real", image)
+
+
+def has_mmvp_images(source: Path) -> bool:
+    """Whether a source of MED-Real comes with its images."""
+    return _mmvp_candidates(_find(source, MED_REAL_FILE).parent) is not None
+
+
+def _find(source: Path, name: str) -> Path:
+    for path in (source, source / name, source / "benchmark" / name):
+        if path.name == name and path.is_file():
+            return path
+    raise UsageError(f"--source {source}: expected {name} in it or in its benchmark/ folder; {_REPOSITORY} has it")
+
+
+def _mmvp_candidates(folder: Path) -> Path | None:
+    for path in (folder / "MMVP Images", folder / "images" / "MMVP Images", folder):
+        if (path / "1.jpg").is_file():
+            return path
+    return None
+
+
+def _mmvp_folder(folder: Path) -> Path:
+    found = _mmvp_candidates(folder)
+    if found is None:
+        raise UsageError(f"{folder}: expected a folder of MMVP images (1.jpg, 2.jpg, …); name it with --images")
+    return found
+
+
+def _released_file(folder: Path, name: str) -> Path:
+    if name.startswith("/") or ".." in PurePosixPath(name).parts:
+        raise BadRowError(f"image path {name!r} leaves the folder")
+    for path in (folder / name, folder / "images" / name):
+        if path.is_file():
+            return path
+    raise BadRowError(f"image {name!r} is missing in {folder}")
+
+
+def _read(questions: Path, name: str, image: Callable[[str], ImageSource]) -> Iterator[Item | BrokenRow]:
+    try:
+        data = questions.read_bytes()
+    except OSError as error:
+        raise DataError(f"{questions}: cannot be read ({error})") from error
+    for number, row in enumerate(json_list(data, str(questions))):
+        try:
+            yield _question(as_row(row), f"{name}/{number}", image)
+        except (BadRowError, ValueError) as error:
+            yield BrokenRow(f"{questions.name} row {number + 1}", str(error))
+
+
+def _question(row: Mapping[str, Any], question_id: str, image: Callable[[str], ImageSource]) -> ChoiceQuestion:
+    options = texts(row, "options")
+    letter = text(row, "answer").strip()
+    letters = string.ascii_uppercase[: len(options)]
+    if len(letter) != 1 or letter not in letters:
+        raise BadRowError(f"field 'answer': expected one of {', '.join(letters)}, got {letter!r}")
+    subset = text(row, "type") if question_id.startswith("med/") else "real"
+    if subset not in {*TYPES, "real"}:
+        raise BadRowError(f"unknown type {subset!r}; MED has {', '.join(TYPES)}")
+    return ChoiceQuestion(
+        question_id=question_id,
+        subset=subset,
+        images=(image(text(row, "image_name")), image(text(row, "edited_image_name"))),
+        question=text(row, "question"),
+        options=options,
+        answers=(letters.index(letter),),
+    )
