@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, overload
+from pathlib import Path
+from typing import overload
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.items import CandidateSet, ChoiceQuestion, Item
 
+Names = tuple[str, ...]
+
 # SPEC's vocabulary: the 80 classes of COCO (arXiv:2312.00081, section 3).
-COCO_CLASSES = (
-    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter "
-    "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee "
-    "skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass "
-    "cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
-    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink "
-    "refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
-).split()
+COCO_CLASSES: Names = tuple(Path(__file__).with_name("coco_classes.txt").read_text(encoding="utf-8").splitlines())
 _IRREGULAR = {"person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep", "skis": "skis"}
 _NO_SINGLE_OBJECT = "existence"  # its captions name one of several objects; the others are not released
 
@@ -31,31 +27,16 @@ class ClassificationQuestions(Sequence[ChoiceQuestion]):
     Sets of `existence` are left out, since the classes of their other objects are not released.
 
     Chance: right answers / classes. The template is ours; the authors' is not released.
-
-    Raises:
-        DataError: the captions of a set name no class, so that nobody could answer.
     """
 
-    def __init__(self, items: Sequence[Item], classes: Sequence[str]) -> None:
+    def __init__(self, items: Sequence[Item], classes: Sequence[str], named: Callable[[CandidateSet], Names]) -> None:
         self._items = items
-        self._classes = tuple(name.replace("_", " ") for name in classes)
-        self._options = tuple(f"a photo of {_article(name)} {name}" for name in self._classes)
-        self._places = [
-            (number, index, answers)
-            for number, item in enumerate(items)
-            if isinstance(item, CandidateSet) and item.subset != _NO_SINGLE_OBJECT
-            for answers in [self._answers(item)]
-            for index in range(item.k)
-        ]
-
-    def _answers(self, item: CandidateSet) -> tuple[int, ...]:
-        named = named_classes(" ".join(item.captions), self._classes)
-        if not named:
-            raise DataError(
-                f"set {item.set_id}: expected its captions to name one of {len(self._classes)} classes, "
-                f"got {item.captions[0]!r}; its images cannot be asked for their class"
-            )
-        return tuple(self._classes.index(name) for name in named)
+        self._options = tuple(f"a photo of {_article(name)} {name}" for name in classes)
+        self._places = []
+        for number, item in enumerate(items):
+            if isinstance(item, CandidateSet) and item.subset != _NO_SINGLE_OBJECT:
+                answers = tuple(classes.index(name) for name in named(item))
+                self._places += [(number, image, answers) for image in range(item.k)]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -83,7 +64,7 @@ class ClassificationQuestions(Sequence[ChoiceQuestion]):
         return (self[index] for index in range(len(self)))
 
 
-def named_classes(text: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+def named_classes(text: str, classes: Names) -> Names:
     """The classes that a text names, in the singular or plural; a longer name hides a shorter one inside it.
 
     >>> named_classes("Two hot dogs left of the teddy bear", ("dog", "hot dog", "bear", "teddy bear"))
@@ -114,8 +95,32 @@ def _article(name: str) -> str:
     return "an" if name[0] in "aeiou" else "a"
 
 
-def _spec_classification(items: Sequence[Item]) -> Sequence[ChoiceQuestion]:
-    return ClassificationQuestions(items, COCO_CLASSES)
+def coco_classification(items: Sequence[Item]) -> ClassificationQuestions:
+    """80-way: the classes of a set are those that its captions name.
+
+    Raises:
+        DataError: the captions of a set name none.
+    """
+    return ClassificationQuestions(items, COCO_CLASSES, _named_in_captions)
 
 
-VIEWS: dict[str, Callable[[Any], Sequence[ChoiceQuestion]]] = {"classification": _spec_classification}
+def _named_in_captions(item: CandidateSet) -> Names:
+    named = named_classes(" ".join(item.captions), COCO_CLASSES)
+    if not named:
+        raise DataError(
+            f"set {item.set_id}: expected its captions to name one of {len(COCO_CLASSES)} classes, "
+            f"got {item.captions[0]!r}; its images cannot be asked for their class"
+        )
+    return named
+
+
+def drawn_classification(items: Sequence[Item]) -> ClassificationQuestions:
+    """Over the categories that a generated data set says it drew, in alphabetical order."""
+    classes = sorted({name for item in items for name in item.facts["names"]})
+    return ClassificationQuestions(items, classes, lambda item: tuple(item.facts["names"]))
+
+
+VIEWS: dict[str, Callable[[Sequence[Item]], ClassificationQuestions]] = {
+    "coco_classification": coco_classification,
+    "drawn_classification": drawn_classification,
+}

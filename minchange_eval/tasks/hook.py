@@ -121,7 +121,9 @@ def _patch_task_manager(module: ModuleType) -> None:
         return {**{ALIAS_PREFIX + name: entry for name, entry in ours.items()}, **index}
 
     @functools.wraps(load)
-    def load_and_tell(self: Any, name_or_config: Any = None, task_type: str = "simple", *args: Any, **kwargs: Any) -> Any:
+    def load_and_tell(
+        self: Any, name_or_config: Any = None, task_type: str = "simple", *args: Any, **kwargs: Any
+    ) -> Any:
         loaded = load(self, name_or_config, task_type, *args, **kwargs)
         _tell(loaded, task_type)
         return loaded
