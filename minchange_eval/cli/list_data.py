@@ -6,15 +6,14 @@ import argparse
 
 from minchange_eval.core.errors import DataError, ExitCode
 
-EPILOG = """examples:
+EXAMPLES = """examples:
   minchange-eval list
   MINCHANGE_HOME=/data/minchange minchange-eval list
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the verb."""
-    parser.epilog = EPILOG
+    """No flags."""
 
 
 def run(args: argparse.Namespace) -> int:

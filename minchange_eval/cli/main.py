@@ -1,6 +1,6 @@
 """The command `minchange-eval`: one file per verb, imported when it is called.
 
-A verb's module has `add_arguments(parser)` and `run(args) -> int`.
+A verb's module has `EXAMPLES`, `add_arguments(parser)` and `run(args) -> int`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
             name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == verb:
-            import_module(module).add_arguments(one)
+            imported = import_module(module)
+            one.epilog = imported.EXAMPLES
+            imported.add_arguments(one)
     return parser
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = 20.0  # where stderr is a file: a line now and then, no bar
 
-EPILOG = """examples:
+EXAMPLES = """examples:
   minchange-eval prepare spec_mini vismin_mini med_mini      drawn here, no download
   minchange-eval prepare vismin                              from the Hub, at a known revision
   minchange-eval prepare spec --source data.zip              the official zip, or its unpacked folder
@@ -33,7 +33,6 @@ A data set that is prepared already is left as it is, unless --force.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the verb."""
-    parser.epilog = EPILOG
     parser.add_argument("names", nargs="+", metavar="NAME", help="data set; `minchange-eval list` shows them all")
     parser.add_argument("--source", type=Path, metavar="PATH", help="file or folder of the release")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images that the source only names")
@@ -45,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare each data set in turn."""
-    from minchange_eval.data.releases import find_release
     from minchange_eval.data.prepare import prepare
+    from minchange_eval.data.releases import find_release
 
     if len(args.names) > 1 and (args.source or args.images):
         raise UsageError("--source and --images belong to one data set: prepare several without them, or one at a time")

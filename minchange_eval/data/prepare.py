@@ -14,9 +14,9 @@ from pathlib import Path
 from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
 from minchange_eval.core.images import check
 from minchange_eval.core.items import BytesImage, CandidateSet, Item, item_id
-from minchange_eval.data.releases import find_release
 from minchange_eval.data.download import download
 from minchange_eval.data.release import BrokenRow, Release
+from minchange_eval.data.releases import find_release
 from minchange_eval.data.store import Store, write_store
 from minchange_eval.data.store_card import CARD_FILE, SkippedRow, StoreCard, store_folder
 
@@ -77,7 +77,7 @@ def open_or_prepare(name: str) -> Store:
         release = find_release(name)
         if not release.synthetic and release.hub is None:
             raise NotPreparedError(
-                f"data set {name} is not prepared; run: minchange-eval prepare {name} --source PATH ({release.how_to_get})"
+                f"data set {name} is not prepared; {release.how_to_get}: minchange-eval prepare {name} --source PATH"
             ) from None
         _log.warning("%s is not prepared yet; preparing it now", name)
         return prepare(name)
@@ -126,7 +126,8 @@ def _card(release: Release, found: _Located) -> StoreCard:
         title=release.title,
         source=found.source,
         revision=found.revision,
-        verified=bool(found.revision) and found.revision == release.revision,
+        # a card may name a commit by its first digits
+        verified=bool(release.revision) and found.revision.startswith(release.revision),
         licence=release.licence,
         paper=release.paper,
         synthetic=release.synthetic,

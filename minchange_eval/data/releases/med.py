@@ -14,70 +14,27 @@ from typing import Any
 
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.items import ChoiceQuestion, FileImage, ImageSource, Item
+from minchange_eval.data.benchmark_card import benchmark_card, release_of
+from minchange_eval.data.clone import commit_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_list, text, texts
 from minchange_eval.data.release import BrokenRow, HubSource, Release
 
-TYPES = (
-    "Object",
-    "Attribute",
-    "Scene",
-    "Spatial Relation",
-    "Action Relation",
-    "Part Relation",
-    "Counting",
-    "Differentiation",
-    "Comparison",
-    "Negation",
-    "Universality",
-)
-OPTIONS = 4
-REVISION = "2b4fa61"
+TYPES = tuple(benchmark_card("med").subsets)
 MED_FILE, MED_REAL_FILE = "MED_bench.json", "MED_real_set.json"
 _REPOSITORY = "https://github.com/beccabai/hallu_med"
 
 
 def med() -> Release:
     """MED as `prepare` knows it."""
-    return Release(
-        name="med",
-        kind="questions",
-        title="MED: Micro Edit Detection",
-        licence="not stated by the authors",
-        paper="arXiv:2506.07227",
-        subsets=dict.fromkeys(TYPES, OPTIONS),
-        read=read_med,
-        revision=REVISION,
-        quirks=(
-            "many distractors end in blanks, right options almost never do; options are kept as released",
-            "a few questions have equal options, or no blank after the letter",
-            "the original is always image 1, the edit image 2; only 2 of 165 pairs have equal dimensions",
-            "rules that look at the options alone beat every model of the paper's Table 1",
-        ),
-        items=165,
-        how_to_get=f"not on the Hub: git clone {_REPOSITORY}, then --source hallu_med",
-    )
+    return release_of("med", read_med, identify=commit_of)
 
 
 def med_real() -> Release:
     """MED-Real as `prepare` knows it."""
-    return Release(
-        name="med_real",
-        kind="questions",
-        title="MED-Real: Micro Edit Detection on MMVP pairs",
-        licence="not stated by the authors; images: MMVP, mit",
-        paper="arXiv:2506.07227",
-        subsets={"real": OPTIONS},
-        read=read_med_real,
-        revision=REVISION,
-        quirks=(
-            "22 of 35 right options are D",
-            "rows have no type; the 35 pairs are the first of MMVP, not a random sample",
-        ),
-        items=35,
-        how_to_get=(
-            f"questions: git clone {_REPOSITORY}, then --source hallu_med; "
-            "images: 'MMVP Images' of https://huggingface.co/datasets/MMVP/MMVP, inside that folder or by --images"
-        ),
+    return release_of(
+        "med_real",
+        read_med_real,
+        identify=commit_of,
         # its commit is not known to us, so the card records what was downloaded, as not verified
         images_hub=HubSource("MMVP/MMVP", "main", ("MMVP Images/*",)),
         needs_images=lambda source: not has_mmvp_images(source),

@@ -15,41 +15,20 @@ from typing import Any
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.items import CandidateSet, Item
+from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_list, label, text, texts
 from minchange_eval.data.release import BrokenRow, HubSource, Release
 from minchange_eval.data.source_tree import SourceTree, file_sha256, open_source
 
-SUBSETS = {
-    "absolute_size": 3,
-    "relative_size": 3,
-    "absolute_spatial": 9,
-    "relative_spatial": 4,
-    "existence": 2,
-    "count": 9,
-}
-SETS_PER_SUBSET = 500
-ZIP_SHA256 = "77ada96030bd2f8fd93dbb5a988cfa097692464be06cd930be5c35fe5dce7186"
+SUBSETS = {name: subset.k for name, subset in benchmark_card("spec").subsets.items()}
 T2I_FILE, I2T_FILE = "text2image.json", "image2text.json"
 
 
 def release() -> Release:
     """SPEC as `prepare` knows it."""
-    return Release(
-        name="spec",
-        kind="sets",
-        title="SPEC: Synthesize, Diagnose, and Optimize",
-        licence="apache-2.0",
-        paper="arXiv:2312.00081",
-        subsets=SUBSETS,
-        read=read,
-        revision=f"sha256:{ZIP_SHA256}",
-        quirks=(
-            "texts of the two directions may be worded differently; both are kept",
-            "a text may be a candidate of several sets",
-            "classes of the objects are not released; they can be read from the texts, but not for existence",
-        ),
-        items=len(SUBSETS) * SETS_PER_SUBSET,
-        how_to_get="data.zip (1.5 GB) of https://huggingface.co/datasets/wjpoom/SPEC",
+    return release_of(
+        "spec",
+        read,
         # the authors' commit is not pinned; the digest of the one file is
         hub=HubSource("wjpoom/SPEC", "main", ("data.zip",)),
         identify=identify,

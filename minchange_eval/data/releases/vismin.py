@@ -13,12 +13,11 @@ from typing import Any
 
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.items import BytesImage, CandidateSet, FileImage, ImageSource, Item
+from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.json_rows import BadRowError, text
 from minchange_eval.data.release import BrokenRow, HubSource, Release
 
-SUBSETS = {"object": 2, "attribute": 2, "relation": 2, "counting": 2}
-REVISION = "496293372f53df900b502f12f133fc5cad5d499a"
-ITEMS = 2084
+SUBSETS = {name: subset.k for name, subset in benchmark_card("vismin").subsets.items()}
 QUESTIONS = ("text_question_0", "text_question_1", "image_question_0", "image_question_1")
 OTHER_QUESTIONS = ("question_1", "question_2", "question_3", "question_4")
 _NEEDED = ("image_0", "image_1", "text_0", "text_1", "category")
@@ -27,23 +26,14 @@ _READ_AHEAD_ROWS = 16
 
 def release() -> Release:
     """VisMin's benchmark as `prepare` knows it."""
-    return Release(
-        name="vismin",
-        kind="sets",
-        title="VisMin: Visual Minimal-Change Understanding",
-        licence="cc-by-4.0",
-        paper="arXiv:2407.16772",
-        subsets=SUBSETS,
-        read=read,
-        revision=REVISION,
-        quirks=(
-            "ids restart in each category; a set's id is <category>/<id>",
-            "the authors' answer key is A, B, First, Second in every row: image 0 and caption 0 always come first",
-            "a discussion at the Hub says that images and captions are mixed up; rows are kept as released",
+    return release_of(
+        "vismin",
+        read,
+        hub=HubSource(
+            "mair-lab/vismin-bench",
+            benchmark_card("vismin").revision,
+            ("data/*", "data/test/*", "*.parquet", "**/*.parquet"),
         ),
-        items=ITEMS,
-        how_to_get="https://huggingface.co/datasets/mair-lab/vismin-bench (1.5 GB)",
-        hub=HubSource("mair-lab/vismin-bench", REVISION, ("data/*", "data/test/*", "*.parquet", "**/*.parquet")),
     )
 
 

@@ -12,34 +12,19 @@ from typing import Any
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.items import ChoiceQuestion, FileImage, Item
+from minchange_eval.data.benchmark_card import benchmark_card, release_of
+from minchange_eval.data.clone import commit_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_lines, label, text
 from minchange_eval.data.release import BrokenRow, Release
 
-SUBSETS = {f"{split}_{part}": 2 for split in ("random", "zeroshot") for part in ("train", "dev", "test")}
+SUBSETS = tuple(benchmark_card("vsr").subsets)
 OPTIONS = ("false", "true")  # the label is the index
 _USED = {"image", "caption", "label"}
 
 
 def release() -> Release:
     """VSR as `prepare` knows it."""
-    return Release(
-        name="vsr",
-        kind="questions",
-        title="VSR: Visual Spatial Reasoning",
-        licence="apache-2.0; images: COCO",
-        paper="arXiv:2205.00363",
-        subsets=SUBSETS,
-        read=read,
-        quirks=(
-            "votes are texts that hold a list; kept as released",
-            "the two splits re-cut the same rows: 830 of 1222 zeroshot test pairs are in the random training part",
-            "relation 'among' is in two groups of the authors' list, 'congruent' in none",
-        ),
-        how_to_get=(
-            "splits: https://github.com/cambridgeltl/visual-spatial-reasoning (data/splits), then --source; "
-            "images: COCO train2017 and val2017, inside that folder or by --images"
-        ),
-    )
+    return release_of("vsr", read, identify=commit_of)
 
 
 def read(source: Path | None, images: Path | None = None) -> Iterator[Item | BrokenRow]:
@@ -56,7 +41,7 @@ def read(source: Path | None, images: Path | None = None) -> Iterator[Item | Bro
     if not files:
         raise UsageError(f"--source {source}: expected jsonl splits (random_test.jsonl, random/test.jsonl), got none")
     folder = images or (source.parent if source.is_file() else source)
-    for file in sorted(files, key=lambda path: list(SUBSETS).index(_subset(path)) if _subset(path) in SUBSETS else 99):
+    for file in sorted(files, key=lambda path: SUBSETS.index(_subset(path)) if _subset(path) in SUBSETS else 99):
         subset = _subset(file)
         if subset not in SUBSETS:
             yield BrokenRow(str(file.name), f"is none of the splits {', '.join(SUBSETS)}")
