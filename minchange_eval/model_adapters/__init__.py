@@ -1,0 +1,24 @@
+"""Models that lmms-eval can run on this package's tasks.
+
+Importing this package loads neither torch nor lmms-eval: the console script reads it at every start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+
+def manifests() -> list[ModelManifest]:
+    """Entry point of the group `lmms_eval.models`: the dual encoders, to be imported when one is asked for."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    return [
+        ModelManifest("open_clip", simple_class_path=f"{__name__}.open_clip_models.OpenClip"),
+        ModelManifest("hf_dual_encoder", simple_class_path=f"{__name__}.huggingface_models.HuggingFaceDualEncoder"),
+    ]
+
+
+__all__ = ["manifests"]

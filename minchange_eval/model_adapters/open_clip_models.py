@@ -1,0 +1,285 @@
+"""CLIP models of the open_clip library: its architectures and tags, `hf-hub:` names, local folders and files."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minchange_eval.core.errors import ModelError, UsageError
+from minchange_eval.model_adapters.dual_encoder import DualEncoder
+from minchange_eval.model_adapters.encoder import Encoder, Tokens
+from minchange_eval.model_adapters.model_args import flag
+from minchange_eval.model_adapters.weights import check_readable, weights_sha256
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+BUNDLED = {"minchange-tiny": Path(__file__).parent / "minchange_tiny"}
+CONFIG_FILE = "open_clip_config.json"
+
+
+class OpenClip(DualEncoder):
+    """`--model open_clip`.
+
+    model_args beside the shared ones (`EncodingOptions`):
+        model_name: an architecture of open_clip, `hf-hub:org/name`, a folder with open_clip_config.json and weights,
+            or `minchange-tiny`, the bundled model.
+        pretrained: for an architecture: a tag of open_clip, a .safetensors file, or a .pt file that holds tensors only.
+        force_quick_gelu: true or false; needed where it is not known which activation the weights were trained with.
+    """
+
+    adapter = "open_clip"
+    own_args = ("model_name", "pretrained", "force_quick_gelu")
+
+    @classmethod
+    def load(cls, own: Mapping[str, Any], device: torch.device, dtype: str) -> Encoder:
+        """Raises: UsageError for an unknown name or tag, an unsafe file, or an activation that does not fit."""
+        source = find_weights(
+            str(own.get("model_name", "minchange-tiny")),
+            None if own.get("pretrained") in (None, "") else str(own["pretrained"]),
+            flag("force_quick_gelu", own.get("force_quick_gelu")),
+        )
+        return OpenClipEncoder(source, device, dtype)
+
+
+@dataclass(frozen=True)
+class OpenClipSource:
+    """Where a model comes from, after every check that needs no weights.
+
+    Attributes:
+        name: what open_clip calls it: an architecture, `hf-hub:…` or `local-dir:…`.
+        shown: the name for people.
+        pretrained: tag or file; None where the weights come with the name.
+        quick_gelu: the activation: QuickGELU or plain GELU.
+    """
+
+    name: str
+    shown: str
+    pretrained: str | None
+    quick_gelu: bool
+
+
+def find_weights(model_name: str, pretrained: str | None, force_quick_gelu: bool | None) -> OpenClipSource:
+    """Find a model and settle its activation.
+
+    Raises:
+        UsageError: the name, tag or file does not exist, cannot be read safely, or the activation is not settled.
+    """
+    folder = BUNDLED.get(model_name) or Path(model_name.removeprefix("local-dir:")).expanduser()
+    if model_name.startswith("hf-hub:") or folder.is_dir():
+        if pretrained is not None:
+            raise UsageError(f"pretrained={pretrained}: {model_name} brings its own weights; leave pretrained out")
+        name = model_name if model_name.startswith("hf-hub:") else f"local-dir:{folder}"
+        return OpenClipSource(name, model_name, None, _activation_of_config(name, folder, force_quick_gelu))
+    _check_architecture(model_name)
+    quick_gelu = _activation(model_name, _checked_weights(model_name, pretrained), force_quick_gelu)
+    return OpenClipSource(model_name, f"{model_name}/{pretrained}", pretrained, quick_gelu)
+
+
+def _check_architecture(name: str) -> None:
+    import open_clip
+
+    known = [*BUNDLED, *open_clip.list_models()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else "open_clip.list_models() names them."
+        raise UsageError(f"model_name={name}: no architecture of open_clip, no folder, no hf-hub: name. {hint}")
+
+
+def _checked_weights(architecture: str, pretrained: str | None) -> str:
+    """The tag or file, if it exists and can be read safely."""
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    tags = list_pretrained_tags_by_model(architecture)
+    if pretrained is None:
+        raise UsageError(
+            f"model_name={architecture}: say which weights: pretrained=FILE or one of {', '.join(tags) or 'no tags'}"
+        )
+    if get_pretrained_cfg(architecture, pretrained):
+        return pretrained
+    file = Path(pretrained).expanduser()
+    if not file.is_file():
+        near = difflib.get_close_matches(pretrained, tags, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Tags: {', '.join(tags) or 'none'}."
+        raise UsageError(f"pretrained={pretrained}: no file and no tag of {architecture}. {hint}")
+    check_readable(file)
+    return pretrained
+
+
+def _activation(architecture: str, pretrained: str, force: bool | None) -> bool:
+    """Whether the towers use QuickGELU; an error where that is a guess."""
+    from open_clip.factory import get_model_config
+    from open_clip.pretrained import get_pretrained_cfg
+
+    built = bool((get_model_config(architecture) or {}).get("quick_gelu", False))
+    tag = get_pretrained_cfg(architecture, pretrained)
+    if force is not None:
+        return _forced(architecture, built, force)
+    if tag and bool(tag.get("quick_gelu", False)) == built:
+        return built
+    plain = architecture.removesuffix("-quickgelu")
+    if not tag and not _has_both(plain):
+        return built
+    how = "were trained with" if tag else "may have been trained with"
+    trained = "QuickGELU" if not tag or tag.get("quick_gelu") else "plain GELU"
+    raise UsageError(
+        f"model_name={architecture},pretrained={pretrained}: these weights {how} {trained}, the architecture has "
+        f"{'QuickGELU' if built else 'plain GELU'}, and the wrong one lowers scores silently; say which: "
+        f"force_quick_gelu=true (OpenAI's weights and models fine-tuned from them) or force_quick_gelu=false"
+    )
+
+
+def _forced(architecture: str, built: bool, force: bool) -> bool:
+    if built and not force:
+        plain = architecture.removesuffix("-quickgelu")
+        raise UsageError(
+            f"force_quick_gelu=false: {architecture} is defined with QuickGELU; "
+            f"use model_name={plain if plain != architecture else 'of a plain-GELU architecture'} instead"
+        )
+    return force
+
+
+def _has_both(plain: str) -> bool:
+    """Whether weights of both activations exist in the wild for this architecture."""
+    from open_clip.factory import get_model_config
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    if get_model_config(f"{plain}-quickgelu") is not None:
+        return True
+    return any(get_pretrained_cfg(plain, tag).get("quick_gelu") for tag in list_pretrained_tags_by_model(plain))
+
+
+def _activation_of_config(name: str, folder: Path, force: bool | None) -> bool:
+    """The activation that a model's own configuration states; it may be overruled, towards QuickGELU only."""
+    from open_clip.factory import get_model_config
+
+    if not name.startswith("hf-hub:"):
+        _check_folder(folder)
+    built = bool((get_model_config(name) or {}).get("quick_gelu", False))
+    if force is False and built:
+        raise UsageError(f"force_quick_gelu=false: {name} says quick_gelu=true in its {CONFIG_FILE}; change it there")
+    return built if force is None else force
+
+
+def _check_folder(folder: Path) -> None:
+    from open_clip.factory import _find_checkpoint_in_dir
+
+    config = folder / CONFIG_FILE
+    if not config.is_file():
+        raise UsageError(f"model_name={folder}: expected {CONFIG_FILE} in this folder, found none")
+    try:
+        whole = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{config}: expected JSON ({error})") from error
+    if "model_cfg" not in whole:
+        raise UsageError(f"{config}: expected the key model_cfg, got {', '.join(whole) or 'nothing'}")
+    weights = _find_checkpoint_in_dir(folder)
+    if weights is None:
+        raise UsageError(f"model_name={folder}: expected weights (*.safetensors) in this folder, found none")
+    check_readable(Path(weights))
+
+
+class OpenClipEncoder(Encoder):
+    """A model of open_clip with its own preprocessing and tokenizer.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+
+    def __init__(self, source: OpenClipSource, device: torch.device, dtype: str) -> None:
+        import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        model = _model(source).eval()
+        self.name = source.shown
+        self.weights_sha256 = weights_sha256(model.state_dict())
+        config = open_clip.get_model_config(source.name) or {}
+        preprocess = dict(model.visual.preprocess_cfg)
+        self.settings = {
+            "activation": "quick_gelu" if source.quick_gelu else str(_stated_activation(config)),
+            "architecture": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+            "preprocess": json.loads(json.dumps(preprocess)),
+        }
+        self.packages = {
+            name: version(name) for name in ("torch", "torchvision", "pillow", "numpy", "open_clip_torch", "timm")
+        }
+        self.model, self.device = _in_precision(model, device, dtype), device
+        self._prepare = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+        self._tokenizer = open_clip.get_tokenizer(source.name)
+        self._context = int(getattr(model, "context_length", 0) or self._tokenizer.context_length)
+        self._input_dtype = _input_dtype(dtype)
+
+    def prepare_image(self, picture: Image.Image) -> torch.Tensor:
+        pixels: torch.Tensor = self._prepare(picture)
+        return pixels
+
+    def tokenize(self, captions: Sequence[str]) -> Tokens:
+        tokens = self._tokenizer(list(captions), context_length=self._context)
+        longest = _length_counter(self._tokenizer)
+        return Tokens({"text": tokens}, tuple(longest(caption) > self._context for caption in captions))
+
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        embeddings: torch.Tensor = self.model.encode_image(pixels.to(self._input_dtype))  # type: ignore[operator]
+        return embeddings
+
+    def encode_texts(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        embeddings: torch.Tensor = self.model.encode_text(inputs["text"])  # type: ignore[operator]
+        return embeddings
+
+
+def _model(source: OpenClipSource) -> Any:
+    import open_clip
+
+    library = logging.getLogger()
+    level = library.level
+    library.setLevel(logging.ERROR)  # open_clip logs every step of loading to the root logger
+    try:
+        return open_clip.create_model(
+            source.name,
+            pretrained=source.pretrained,
+            force_quick_gelu=source.quick_gelu,
+            require_pretrained=True,
+            weights_only=True,
+            pretrained_text=False,
+        )
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model {source.shown}: cannot be loaded: {first_line}") from error
+    finally:
+        library.setLevel(level)
+
+
+def _stated_activation(config: Mapping[str, Any]) -> str:
+    towers = (config.get("vision_cfg", {}), config.get("text_cfg", {}))
+    named = {str(tower["act_kwargs"]) for tower in towers if tower.get("act_kwargs")}
+    return f"gelu {', '.join(sorted(named))}".strip()
+
+
+def _in_precision(model: Any, device: torch.device, dtype: str) -> Any:
+    from open_clip.factory import _set_model_device_and_precision
+
+    _set_model_device_and_precision(model, device, dtype, "timm" in type(model.visual).__name__.lower())
+    return model
+
+
+def _input_dtype(dtype: str) -> torch.dtype:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+
+
+def _length_counter(tokenizer: Any) -> Callable[[str], int]:
+    """How many tokens a caption has, start and end included, before it is cut."""
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None:
+        clean = getattr(tokenizer, "clean_fn", None) or str
+        return lambda caption: len(inner(clean(caption))["input_ids"])
+    return lambda caption: len(tokenizer.encode(caption)) + 2

@@ -1,0 +1,150 @@
+"""Batches of one fixed shape, loaded while earlier ones are computed, never all in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minchange_eval.core.errors import DataError, ModelError
+from minchange_eval.core.images import open_image
+from minchange_eval.core.items import ImageSource
+from minchange_eval.model_adapters.encoder import Encoder, Tokens
+
+if TYPE_CHECKING:
+    import torch
+
+Content = TypeVar("Content")
+Prepared = TypeVar("Prepared")
+Rows = tuple[NDArray[np.float32], tuple[bool, ...]]  # [rows, width], each of length 1; was the text of each cut?
+
+
+class BatchTooLargeError(ModelError):
+    """A forward ran out of memory; a smaller batch may fit."""
+
+
+def stream_images(
+    encoder: Encoder, sources: Sequence[ImageSource], *, batch_size: int, lanes: int, loaders: int
+) -> Iterator[Rows]:
+    """Embeddings of images, batch after batch, in the order of `sources`.
+
+    Args:
+        batch_size: rows of each forward; the last one is filled up.
+        lanes: forwards that run side by side.
+        loaders: threads that read, decode and preprocess ahead of the forwards; 0: the lanes do it themselves.
+
+    Raises:
+        DataError: an image cannot be read; it is named.
+        BatchTooLargeError: out of memory; the batches that came before are good.
+    """
+    with _threads(loaders) as pool:
+
+        def prepare(batch: Sequence[ImageSource]) -> list[Callable[[], torch.Tensor]]:
+            if pool is None:
+                return [lambda source=source: _pixels(encoder, source) for source in batch]  # type: ignore[misc]
+            return [pool.submit(_pixels, encoder, source).result for source in batch]
+
+        def compute(rows: list[Callable[[], torch.Tensor]]) -> Rows:
+            vectors = _image_forward(encoder, [row() for row in rows], batch_size)
+            return vectors, (False,) * len(rows)
+
+        yield from _stream(sources, prepare, compute, batch_size, lanes)
+
+
+def stream_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, lanes: int) -> Iterator[Rows]:
+    """Embeddings of captions, batch after batch, in the order of `captions`; arguments and errors as for images."""
+
+    def compute(tokens: Tokens) -> Rows:
+        return _text_forward(encoder, tokens, batch_size), tokens.truncated
+
+    # Fast tokenizers refuse to be used by two threads at once, so captions are prepared in the calling thread.
+    yield from _stream(captions, encoder.tokenize, compute, batch_size, lanes)
+
+
+def _stream(
+    contents: Sequence[Content],
+    prepare: Callable[[Sequence[Content]], Prepared],
+    compute: Callable[[Prepared], Rows],
+    batch_size: int,
+    lanes: int,
+) -> Iterator[Rows]:
+    """Keep every lane busy and one batch ready for it, and no more than that in memory."""
+    running: deque[Future[Rows]] = deque()
+    with _threads(lanes) as pool:
+        assert pool is not None
+        for start in range(0, len(contents), batch_size):
+            running.append(pool.submit(compute, prepare(contents[start : start + batch_size])))
+            if len(running) > 2 * lanes:
+                yield _result(running.popleft(), batch_size)
+        while running:
+            yield _result(running.popleft(), batch_size)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor | None]:
+    """A pool that drops what is still waiting when its user stops, by an error or by Ctrl-C."""
+    if count == 0:
+        yield None
+        return
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(batch: Future[Rows], batch_size: int) -> Rows:
+    import torch
+
+    try:
+        return batch.result()
+    except torch.OutOfMemoryError as error:
+        raise BatchTooLargeError(_out_of_memory(batch_size)) from error
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower() and "can't allocate memory" not in str(error).lower():
+            raise
+        raise BatchTooLargeError(_out_of_memory(batch_size)) from error
+
+
+def _out_of_memory(batch_size: int) -> str:
+    return f"out of memory in a forward of batch size {batch_size}; take a smaller model, dtype=bf16 or another device"
+
+
+def _pixels(encoder: Encoder, source: ImageSource) -> torch.Tensor:
+    try:
+        return encoder.prepare_image(open_image(source))
+    except OSError as error:
+        raise DataError(f"image {source.name}: cannot be read ({error}); prepare the data again") from error
+
+
+def _image_forward(encoder: Encoder, rows: list[torch.Tensor], batch_size: int) -> NDArray[np.float32]:
+    import torch
+
+    pixels = torch.zeros((batch_size, *rows[0].shape))
+    for row, picture in enumerate(rows):
+        pixels[row] = picture
+    with torch.inference_mode():
+        return _unit_length(encoder.encode_images(pixels.to(encoder.device)), len(rows))
+
+
+def _text_forward(encoder: Encoder, tokens: Tokens, batch_size: int) -> NDArray[np.float32]:
+    import torch
+
+    count = len(tokens.truncated)
+    # Filled up with copies of the first caption: a caption of zeros would be no valid input for every model.
+    order = torch.tensor([*range(count), *[0] * (batch_size - count)])
+    with torch.inference_mode():
+        inputs = {name: values[order].to(encoder.device) for name, values in tokens.inputs.items()}
+        return _unit_length(encoder.encode_texts(inputs), count)
+
+
+def _unit_length(embeddings: torch.Tensor, count: int) -> NDArray[np.float32]:
+    """The first rows in float32, of length 1; a row of zeros becomes NaN and its queries unscored."""
+    rows = embeddings[:count].float()
+    unit: NDArray[np.float32] = (rows / rows.norm(dim=-1, keepdim=True)).cpu().numpy()
+    return unit
