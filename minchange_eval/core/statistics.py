@@ -1,0 +1,320 @@
+"""Intervals and paired tests whose unit is the cluster: items that share an image, and all queries of one item.
+
+Every value is a share of yes/no results, or a plain mean of such shares over subsets. How the methods were chosen,
+with the coverage that was measured, stands in docs/statistics.md.
+
+Sources: Brown, Cai & DasGupta 2001, Statistical Science 16(2) (intervals of one share); Rao & Wu 1988, JASA 83(401)
+(bootstrap with unbiased variance in small strata); Korn & Graubard 1998, Survey Methodology 24(2) (effective n);
+Zou 2008, Statistics in Medicine 27(10) (intervals of a sum from intervals of its parts); Holm 1979.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+_EXACT_CLUSTERS = 20  # 2^20 sign patterns are summed in under a tenth of a second
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A share in [0, 1] between two bounds."""
+
+    value: float
+    low: float
+    high: float
+
+
+def clusters_of(keys: Iterable[Sequence[str]]) -> NDArray[np.intp]:
+    """Number the clusters of items that share a key, directly or through other items.
+
+    Args:
+        keys: for each item what it shares with others: its own identity and its images' digests.
+
+    Returns:
+        [items] cluster numbers 0, 1, …, in order of first appearance.
+
+    >>> clusters_of([["a", "x"], ["b", "y"], ["c", "x", "z"], ["d", "z"]]).tolist()
+    [0, 1, 0, 0]
+    """
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parent.setdefault(key, key) != key:
+            parent[key] = parent[parent[key]]  # halving the path keeps chains of a million items short
+            key = parent[key]
+        return key
+
+    firsts = []
+    for item in keys:
+        for key in item[1:]:
+            parent[root(key)] = root(item[0])
+        firsts.append(item[0])
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(root(key), len(numbers)) for key in firsts], dtype=np.intp)
+
+
+def wilson_interval(hits: float, n: float, *, quantile: float | None = None) -> Interval:
+    """Wilson's score interval of a share; 95 % unless another quantile is given.
+
+    For reading beside other tools' intervals. Reported are `share_interval`s: Wilson's covers 91 % at a share of
+    1/4 with n = 12, and 84 % near 0 with any n.
+
+    Raises:
+        ValueError: not 0 <= hits <= n with n above 0.
+
+    >>> [round(bound, 4) for bound in (wilson_interval(9, 12).low, wilson_interval(9, 12).high)]
+    [0.4677, 0.9111]
+    """
+    centre, total, z = _wilson_centre(hits, n, quantile)
+    half = z / total * math.sqrt(hits * (n - hits) / n + z * z / 4)
+    return Interval(hits / n, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def share_interval(hits: float, n: float, *, quantile: float | None = None) -> Interval:
+    """Interval of a share at every n: Wilson's centre, with the binomial width at that centre (Agresti & Coull).
+
+    Contains Wilson's interval. With Student's quantile for n - 1, which is used unless another is given, it covers
+    at least 94 % for every share and n >= 12.
+
+    Args:
+        hits: yes results; need not be whole, for effective numbers are not.
+        n: independent results.
+
+    Raises:
+        ValueError: not 0 <= hits <= n with n above 0.
+    """
+    centre, total, z = _wilson_centre(hits, n, student_quantile(n - 1) if quantile is None else quantile)
+    half = z * math.sqrt(centre * (1 - centre) / total)
+    return Interval(hits / n, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def _wilson_centre(hits: float, n: float, quantile: float | None) -> tuple[float, float, float]:
+    if not (n > 0 and 0 <= hits <= n):
+        raise ValueError(f"expected 0 <= hits <= n and n above 0, got {hits} of {n}")
+    z = normal_quantile((1 + LEVEL) / 2) if quantile is None else quantile
+    return (hits + z * z / 2) / (n + z * z), n + z * z, z
+
+
+def normal_quantile(probability: float) -> float:
+    """Quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf(probability)
+
+
+def student_quantile(degrees: float) -> float:
+    """Two-sided 95 % quantile of Student's t; below one degree of freedom, as for one."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(degrees, 1.0), (1 + LEVEL) / 2))
+
+
+def bootstrap_shares(hits: ArrayLike, totals: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Shares per subset in resamples of whole clusters, stratified by the subsets that a cluster lies in.
+
+    From a stratum of C clusters C - 1 are drawn and weigh C / (C - 1) each (Rao & Wu), so the variance over resamples
+    is unbiased in strata of any size. Clusters with equal counts are drawn together, as one multinomial: the same
+    distribution as drawing one by one, at the price of the distinct rows. Clusters alone in their stratum form one
+    stratum together; a single one of them stays as it is.
+
+    Args:
+        hits: [clusters, subsets] yes results.
+        totals: [clusters, subsets] results, 0 where a cluster does not lie in a subset.
+
+    Returns:
+        [resamples, subsets]; NaN where a resample holds nothing of a subset.
+
+    Raises:
+        ValueError: wrong shapes, no clusters, a subset without results.
+    """
+    yes, all_ = _counts(hits, totals)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    sums = np.zeros((resamples, 2 * yes.shape[1]))
+    for members in _strata(all_ > 0):
+        rows, counts = np.unique(np.hstack([yes[members], all_[members]]), axis=0, return_counts=True)
+        size = len(members)
+        if len(rows) == 1:
+            sums += rows[0] * size
+        else:
+            drawn = rng.multinomial(size - 1, counts / size, size=resamples)
+            sums += drawn @ rows * (size / (size - 1))
+    top, bottom = np.hsplit(sums, 2)
+    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+
+
+def _counts(hits: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
+    yes, all_ = np.asarray(hits, dtype=np.float64), np.asarray(totals, dtype=np.float64)
+    if yes.ndim != 2 or yes.shape != all_.shape or yes.size == 0:
+        raise ValueError(f"expected hits and totals of shape [clusters, subsets], got {yes.shape} and {all_.shape}")
+    if (yes < 0).any() or (yes > all_).any() or (all_.sum(axis=0) == 0).any():
+        raise ValueError("expected 0 <= hits <= totals and at least one result in each subset")
+    return yes, all_
+
+
+def _strata(present: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    _, stratum = np.unique(present, axis=0, return_inverse=True)
+    groups = [np.flatnonzero(stratum == number) for number in range(stratum.max() + 1)]
+    alone = [group for group in groups if len(group) == 1]
+    return [group for group in groups if len(group) > 1] + ([np.concatenate(alone)] if alone else [])
+
+
+def cluster_intervals(
+    hits: ArrayLike, totals: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[tuple[Interval, ...], Interval]:
+    """The interval of each subset's share, and of their plain mean, over clusters.
+
+    One yes or no per cluster, or clusters that all agree: n is the number of clusters. Else the bootstrap's variance
+    gives the effective n, with one imagined cluster that is wholly right or wholly wrong, since few clusters rarely
+    hold the rare ones that differ most. Either n enters `share_interval`. The mean's bounds lie as far from it as the
+    root of the squared distances of the subsets' bounds, with the bootstrap's correlations (Zou).
+
+    Args:
+        hits: [clusters, subsets] yes results.
+        totals: [clusters, subsets] results, 0 where a cluster does not lie in a subset.
+
+    Raises:
+        ValueError: as in `bootstrap_shares`.
+    """
+    yes, all_ = _counts(hits, totals)
+    replicates = bootstrap_shares(yes, all_, resamples=resamples, seed=seed)
+    replicates = replicates[np.isfinite(replicates).all(axis=1)]
+    covariance = (
+        np.atleast_2d(np.cov(replicates, rowvar=False)) if len(replicates) > 1 else np.zeros((yes.shape[1],) * 2)
+    )
+    apart = tuple(
+        _subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), student_quantile((all_[:, s] > 0).sum() - 1))
+        for s in range(yes.shape[1])
+    )
+    if len(apart) == 1:
+        return apart, apart[0]
+    pooled = student_quantile(len(yes) - len(apart))  # each part with the mean's own degrees of freedom
+    parts = [_subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), pooled) for s in range(yes.shape[1])]
+    return apart, _mean_interval(parts, _correlation(covariance))
+
+
+def _subset_interval(hits: Floats, totals: Floats, variance: float, quantile: float) -> Interval:
+    inside = totals > 0
+    shares, clusters = hits[inside] / totals[inside], int(inside.sum())
+    value = float(hits.sum() / totals.sum())
+    n = float(clusters)
+    if (totals[inside] > 1).any() and np.ptp(shares) > 0:
+        centre = _wilson_centre(value * clusters, clusters, quantile)[0]
+        spread = ((clusters - 1) * variance + centre * (1 - centre) / clusters) / clusters
+        n = min(value * (1 - value) / spread, float(totals.sum()))
+    return share_interval(value * n, n, quantile=quantile)
+
+
+def _correlation(covariance: Floats) -> Floats:
+    deviation = np.sqrt(np.diag(covariance))
+    product = np.outer(deviation, deviation)
+    correlation = np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
+
+
+def _mean_interval(parts: Sequence[Interval], correlation: Floats) -> Interval:
+    value = math.fsum(part.value for part in parts) / len(parts)
+    below = np.array([part.value - part.low for part in parts]) / len(parts)
+    above = np.array([part.high - part.value for part in parts]) / len(parts)
+    # rounding may leave the quadratic form a hair below 0
+    low = value - math.sqrt(max(0.0, float(below @ correlation @ below)))
+    high = value + math.sqrt(max(0.0, float(above @ correlation @ above)))
+    return Interval(value, max(0.0, low), min(1.0, high))
+
+
+def sign_flip_p_value(differences: ArrayLike, *, draws: int = 100_000, seed: int = 0) -> float:
+    """Two-sided p-value of no difference between two models: each cluster's difference could have either sign.
+
+    Exact where all differences are of one size (then it is McNemar's exact test) or at most 20 are not 0; else from
+    seeded draws, where the observed signs count as one of them, so that it is never 0.
+
+    Args:
+        differences: [clusters] first model minus second, in the weight that the claimed mean gives each cluster.
+
+    Raises:
+        ValueError: not one-dimensional, empty, or not finite.
+
+    >>> round(sign_flip_p_value([1, 1, 1, 1, 1, 0, 0, -1]), 6) == 2 * (1 + 6) / 2**6
+    True
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"expected finite differences of shape [clusters], got {values.shape}")
+    sizes = np.abs(values[values != 0])
+    if sizes.size == 0:
+        return 1.0
+    observed = abs(values.sum()) - 1e-9 * sizes.sum()  # equal sums must count as equal whatever their rounding
+    kinds, counts = np.unique(sizes, return_counts=True)
+    if len(kinds) == 1:
+        return _mcnemar(int((values > 0).sum()), int((values < 0).sum()))
+    if sizes.size <= _EXACT_CLUSTERS:
+        sums = np.zeros(1)
+        for size in sizes:
+            sums = np.concatenate([sums + size, sums - size])
+        return float((np.abs(sums) >= observed).mean())
+    rng = np.random.Generator(np.random.PCG64(seed))
+    positive = rng.binomial(counts, 0.5, size=(draws, len(counts)))
+    extreme = int((np.abs((2 * positive - counts) @ kinds) >= observed).sum())
+    return (extreme + 1) / (draws + 1)
+
+
+def _mcnemar(first_only: int, second_only: int) -> float:
+    from scipy.special import bdtr
+
+    fewer, discordant = min(first_only, second_only), first_only + second_only
+    return min(1.0, 2 * float(bdtr(fewer, discordant, 0.5)))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """P-values adjusted for the family that is claimed (Holm's step-down), in the order given.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return tuple(adjusted)
+
+
+def smallest_detectable_effect(
+    clusters: int, discordant: float, *, power: float = 0.8, level: float = 0.05
+) -> float | None:
+    """The smallest true difference of two shares that a paired test on so many clusters would show.
+
+    Solves delta * sqrt(n) = z_level * sqrt(psi) + z_power * sqrt(psi - delta^2) (Miettinen 1968; Connor 1987), with the
+    discordant share psi alone: an observed difference says nothing of the power of the test that observed it.
+
+    Args:
+        clusters: n.
+        discordant: psi, the share of clusters on which the two differ; in general the mean squared difference.
+        power: chance to show it.
+        level: two-sided level of the test.
+
+    Returns:
+        A difference in (0, psi], or None where even psi itself, all of it one way, would not be shown.
+
+    Raises:
+        ValueError: no clusters, or psi outside [0, 1].
+
+    >>> round(smallest_detectable_effect(1000, 0.2), 3)
+    0.04
+    """
+    if clusters < 1 or not 0 <= discordant <= 1:
+        raise ValueError(f"expected at least one cluster and a share in [0, 1], got {clusters} and {discordant}")
+    z_level, z_power = normal_quantile(1 - level / 2), normal_quantile(power)
+    scale = clusters + z_power**2
+    middle = math.sqrt(clusters * discordant) * z_level
+    effect = (middle + math.sqrt(middle**2 - scale * discordant * (z_level**2 - z_power**2))) / scale
+    return effect if 0 < effect <= discordant else None
