@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minchange_eval.generators.procedural.bits import BitStream
+from minchange_eval.generators.procedural.categories import Home
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -191,6 +192,15 @@ def _room(stream: BitStream, edge_px: int, horizon: int) -> _Field:
     wall = _tinted(stream, stream.choice(_WALLS))
     upper = _gradient(horizon, edge_px, wall, (wall[0] - 10, wall[1] - 10, wall[2] - 10))
     lower = _planks(stream, edge_px, edge_px - horizon, stream.choice(_WOODS))
+    if stream.one_in(2):  # a window
+        width, height = edge_px * stream.between(20, 30) // 100, horizon * stream.between(50, 62) // 100
+        left, top = stream.below(edge_px - width), horizon // 8
+        frame = max(1, edge_px // 60)
+        upper[top : top + height, left : left + width] = (246, 246, 244)
+        pane = _gradient(height - 2 * frame, width - 2 * frame, (160, 205, 238), (220, 236, 246))
+        upper[top + frame : top + height - frame, left + frame : left + width - frame] = pane
+        middle = left + width // 2 - frame // 2
+        upper[top : top + height, middle : middle + frame] = (246, 246, 244)
     board = max(1, edge_px // 50)
     upper[horizon - board :] = (244, 242, 238)
     return np.concatenate([upper, lower])
@@ -267,22 +277,27 @@ def _shelf(stream: BitStream, edge_px: int, _: int) -> _Field:
     return picture
 
 
-KINDS: dict[str, tuple[View, str, Callable[[BitStream, int, int], _Field]]] = {
-    "meadow": (View.GROUND, "in a meadow", _meadow),
-    "beach": (View.GROUND, "on a beach", _beach),
-    "snow": (View.GROUND, "in the snow", _snow),
-    "street": (View.GROUND, "on a street", _street),
-    "room": (View.GROUND, "in a room", _room),
-    "table": (View.SURFACE, "on a wooden table", _table),
-    "lawn": (View.SURFACE, "on a lawn", _lawn),
-    "sand": (View.SURFACE, "on sand", _sand),
-    "tiles": (View.SURFACE, "on a tiled floor", _tiles),
-    "paper": (View.SURFACE, "on a sheet of paper", _paper),
-    "sky": (View.SKY, "in the sky", _open_sky),
-    "shelf": (View.SHELF, "on a shelf", _shelf),
+_Painter = Callable[[BitStream, int, int], _Field]
+KINDS: dict[str, tuple[View, str, _Painter, Home]] = {
+    "meadow": (View.GROUND, "in a meadow", _meadow, Home.OUTDOORS),
+    "beach": (View.GROUND, "on a beach", _beach, Home.OUTDOORS),
+    "snow": (View.GROUND, "in the snow", _snow, Home.OUTDOORS),
+    "street": (View.GROUND, "on a street", _street, Home.OUTDOORS),
+    "room": (View.GROUND, "in a room", _room, Home.INDOORS),
+    "table": (View.SURFACE, "on a wooden table", _table, Home.INDOORS),
+    "lawn": (View.SURFACE, "on a lawn", _lawn, Home.OUTDOORS),
+    "sand": (View.SURFACE, "on the sand", _sand, Home.OUTDOORS),
+    "tiles": (View.SURFACE, "on a tiled floor", _tiles, Home.INDOORS),
+    "paper": (View.SURFACE, "on a sheet of paper", _paper, Home.ANYWHERE),
+    "sky": (View.SKY, "in the sky", _open_sky, Home.ANYWHERE),
+    "shelf": (View.SHELF, "on a shelf", _shelf, Home.INDOORS),
 }
 
 
-def kinds_of(view: View) -> tuple[str, ...]:
-    """Names of the backgrounds seen from there."""
-    return tuple(kind for kind, (seen_from, _, _) in KINDS.items() if seen_from is view)
+def kinds_of(view: View, home: Home = Home.ANYWHERE) -> tuple[str, ...]:
+    """Names of the backgrounds seen from there that suit things of that home."""
+    return tuple(
+        kind
+        for kind, (seen_from, _, _, place) in KINDS.items()
+        if seen_from is view and (home is Home.ANYWHERE or place in (home, Home.ANYWHERE))
+    )

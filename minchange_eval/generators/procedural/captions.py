@@ -16,18 +16,18 @@ _SIZE = (
 _SIZE_WORDS = {"small": ("small",), "medium": ("medium-sized",), "large": ("large",)}
 
 _RATIO = {
-    "smaller": ("the {x} {is_} smaller than the {y}", "the {x} {is_} shown smaller than the {y}"),
-    "equal": ("the {x} {is_} the same size as the {y}", "the {x} {is_} as large as the {y}"),
-    "larger": ("the {x} {is_} larger than the {y}", "the {x} {is_} shown larger than the {y}"),
+    "smaller": ("the {x} {is_} smaller than the {y}", "the {x} {seems_} smaller than the {y}"),
+    "equal": ("the {x} {is_} the same size as the {y}", "the {x} {is_} equal in size to the {y}"),
+    "larger": ("the {x} {is_} larger than the {y}", "the {x} {seems_} larger than the {y}"),
 }
 _CELL = ("the {x} {is_} {where} of the image", "{a_x} {where} of the picture", "{a_x} placed {where} of the image")
 _CELL_WORDS = {
     "top left": "in the top left corner",
     "top": "at the top center",
     "top right": "in the top right corner",
-    "left": "on the left side",
+    "left": "at the middle left",
     "center": "in the center",
-    "right": "on the right side",
+    "right": "at the middle right",
     "bottom left": "in the bottom left corner",
     "bottom": "at the bottom center",
     "bottom right": "in the bottom right corner",
@@ -39,12 +39,8 @@ _DIRECTION = {
     "below": ("{is_} below", "{is_} lower down than", "{is_} placed below"),
 }
 _PRESENCE = {
-    "present": ("there {there_is} {a_x} in the image", "a photo with {a_x}", "{a_x} can be seen in the picture"),
-    "absent": (
-        "there {there_is_no} {no_x} in the image",
-        "a photo with no {no_x}",
-        "no {no_x} can be seen in the picture",
-    ),
+    "present": ("there is {a_x} in the image", "a photo with {a_x}", "{a_x} can be seen in the picture"),
+    "absent": ("there {is_} no {x} in the image", "a photo with no {x}", "no {x} can be seen in the picture"),
 }
 _COUNT = ("a photo of {n}", "a picture of {n}", "a photo with {n}")
 
@@ -59,14 +55,12 @@ def captions_of(stream: BitStream, subset: str, change: Change) -> tuple[str, ..
 
 
 def _words(name: str) -> dict[str, str]:
-    many = name == "scissors"
+    category = CATEGORY[name]
     return {
-        "x": name,
-        "a_x": CATEGORY[name].a_name,
-        "is_": "are" if many else "is",
-        "there_is": "is",
-        "there_is_no": "are" if many else "is",
-        "no_x": name,
+        "x": category.said,
+        "a_x": category.a_name,
+        "is_": category.verb,
+        "seems_": "appear" if category.verb == "are" else "appears",
     }
 
 
@@ -79,7 +73,7 @@ def _absolute_size(wording: int, value: str, names: Sequence[str]) -> str:
 
 
 def _relative_size(wording: int, value: str, names: Sequence[str]) -> str:
-    return _picked(_RATIO[value], wording).format(y=names[1], **_words(names[0]))
+    return _picked(_RATIO[value], wording).format(y=CATEGORY[names[1]].said, **_words(names[0]))
 
 
 def _absolute_spatial(wording: int, value: str, names: Sequence[str]) -> str:
@@ -88,7 +82,8 @@ def _absolute_spatial(wording: int, value: str, names: Sequence[str]) -> str:
 
 def _relative_spatial(wording: int, value: str, names: Sequence[str]) -> str:
     words = _words(names[0])
-    return f"the {names[0]} {_picked(_DIRECTION[value], wording).format(**words)} the {names[1]}"
+    relation = _picked(_DIRECTION[value], wording).format(**words)
+    return f"the {words['x']} {relation} the {CATEGORY[names[1]].said}"
 
 
 def _existence(wording: int, value: str, names: Sequence[str]) -> str:

@@ -14,39 +14,58 @@ class Rest(StrEnum):
     FLIES = "flies"  # in the air: the open sky, or a surface seen from above
 
 
+class Home(StrEnum):
+    """Where an object is at home, which decides the backgrounds that a person would accept for it."""
+
+    INDOORS = "indoors"
+    OUTDOORS = "outdoors"
+    ANYWHERE = "anywhere"
+
+
 @dataclass(frozen=True)
 class Category:
     """One kind of object.
 
     Attributes:
         name: COCO's name, singular.
-        plural: as in "three knives".
+        plural: as in "three knives", "two pairs of scissors".
         kind: what it is a kind of, for questions and for choosing what looks alike.
+        home: where it belongs.
         rest: how it is drawn.
+        unit: what a single one is counted in: a `pair` of scissors; empty for most.
+        said: how texts write the name.
     """
 
     name: str
     plural: str
     kind: str
-    rest: Rest = Rest.STANDS
+    home: Home
+    rest: Rest
+    unit: str
+    said: str
 
     @property
     def sprite(self) -> str:
         return self.name.replace(" ", "_")
 
     @property
+    def single(self) -> str:
+        """`cat`, `pair of scissors`."""
+        return f"{self.unit} of {self.said}" if self.unit else self.said
+
+    @property
     def a_name(self) -> str:
         """`an elephant`, `a pair of scissors`."""
-        if self.name == "scissors":
-            return "a pair of scissors"
-        return with_article(self.name)
+        return with_article(self.single)
+
+    @property
+    def verb(self) -> str:
+        """`is`, but the scissors `are`."""
+        return "are" if self.name == "scissors" else "is"
 
     def counted(self, count: int) -> str:
-        """`one sheep`, `two pairs of scissors`, for 1 to 9."""
-        word = NUMBERS[count]
-        if self.name == "scissors":
-            return f"{word} pair of scissors" if count == 1 else f"{word} pairs of scissors"
-        return f"{word} {self.name if count == 1 else self.plural}"
+        """`no sheep`, `one sheep`, `two pairs of scissors`, for 0 to 9."""
+        return f"{NUMBERS[count]} {self.single if count == 1 else self.plural}"
 
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -61,8 +80,23 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _category(name: str, kind: str, rest: Rest = Rest.STANDS, plural: str = "") -> Category:
-    return Category(name, plural or f"{name}s", kind, rest)
+_HOMES = {
+    "vehicle": Home.OUTDOORS,
+    "street thing": Home.OUTDOORS,
+    "animal": Home.OUTDOORS,
+    "person": Home.ANYWHERE,
+    "bag": Home.ANYWHERE,
+    "accessory": Home.ANYWHERE,
+    "toy": Home.ANYWHERE,
+}
+
+
+def _category(
+    name: str, kind: str, rest: Rest = Rest.STANDS, *, plural: str = "", unit: str = "", home: Home | None = None
+) -> Category:
+    said = "TV" if name == "tv" else name
+    many = plural or (f"{unit}s of {said}" if unit else f"{said}s")
+    return Category(name, many, kind, home or _HOMES.get(kind, Home.INDOORS), rest, unit, said)
 
 
 _ALL = (
@@ -76,9 +110,9 @@ _ALL = (
     _category("truck", "vehicle"),
     _category("boat", "vehicle"),
     _category("traffic light", "street thing"),
-    _category("bird", "animal"),
-    _category("cat", "animal"),
-    _category("dog", "animal"),
+    _category("bird", "animal", home=Home.ANYWHERE),
+    _category("cat", "animal", home=Home.ANYWHERE),
+    _category("dog", "animal", home=Home.ANYWHERE),
     _category("horse", "animal"),
     _category("sheep", "animal", plural="sheep"),
     _category("cow", "animal"),
@@ -102,7 +136,7 @@ _ALL = (
     _category("apple", "fruit"),
     _category("sandwich", "food", plural="sandwiches"),
     _category("orange", "fruit"),
-    _category("broccoli", "vegetable", Rest.LIES, plural="heads of broccoli"),
+    _category("broccoli", "vegetable", Rest.LIES, unit="head"),
     _category("carrot", "vegetable", Rest.LIES),
     _category("hot dog", "food", Rest.LIES),
     _category("pizza", "food", Rest.LIES),
@@ -110,10 +144,10 @@ _ALL = (
     _category("cake", "food"),
     _category("chair", "furniture"),
     _category("couch", "furniture", plural="couches"),
-    _category("potted plant", "furniture"),
+    _category("potted plant", "furniture", home=Home.ANYWHERE),
     _category("bed", "furniture"),
     _category("toilet", "furniture"),
-    _category("tv", "device", plural="tvs"),
+    _category("tv", "device"),
     _category("laptop", "device"),
     _category("mouse", "device", Rest.LIES, plural="mice"),
     _category("cell phone", "device", Rest.LIES),
@@ -121,7 +155,7 @@ _ALL = (
     _category("book", "household thing"),
     _category("clock", "household thing"),
     _category("vase", "household thing"),
-    _category("scissors", "tool", Rest.LIES, plural="scissors"),
+    _category("scissors", "tool", Rest.LIES, unit="pair"),
     _category("teddy bear", "toy"),
     _category("toothbrush", "tool", Rest.LIES, plural="toothbrushes"),
 )

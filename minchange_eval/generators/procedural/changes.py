@@ -15,10 +15,9 @@ from typing import Any
 
 from minchange_eval.generators.procedural.backdrops import Backdrop, View, boards_px, kinds_of
 from minchange_eval.generators.procedural.bits import BitStream
-from minchange_eval.generators.procedural.categories import CATEGORY, Rest
+from minchange_eval.generators.procedural.categories import CATEGORY, Home, Rest
 from minchange_eval.generators.procedural.scene import (
     Scene,
-    Thing,
     centred,
     look_of_area,
     look_within,
@@ -53,21 +52,33 @@ class Change:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+_FITTING = {
+    View.GROUND: (Rest.STANDS,),
+    View.SHELF: (Rest.STANDS,),
+    View.SKY: (Rest.FLIES,),
+    View.SURFACE: (Rest.STANDS, Rest.LIES, Rest.FLIES),
+}
+_TOO_LARGE_FOR_A_SHELF = ("person", "animal", "furniture", "vehicle", "street thing")
+
+
 def resting(categories: Names, view: View) -> list[str]:
     """Those of the categories that look right in a view."""
-    fitting = {
-        View.GROUND: (Rest.STANDS,),
-        View.SHELF: (Rest.STANDS,),
-        View.SKY: (Rest.FLIES,),
-        View.SURFACE: (Rest.STANDS, Rest.LIES, Rest.FLIES),
-    }[view]
-    return [name for name in categories if CATEGORY[name].rest in fitting]
+    fitting = [name for name in categories if CATEGORY[name].rest in _FITTING[view]]
+    if view is View.SHELF:
+        return [name for name in fitting if CATEGORY[name].kind not in _TOO_LARGE_FOR_A_SHELF]
+    return fitting
 
 
-def backdrop_for(stream: BitStream, names: Names, views: Sequence[View], horizon_percent: int = 45) -> Backdrop:
+def home_of(names: Names) -> Home:
+    """The home that all of them share; anywhere if they share none."""
+    homes = {CATEGORY[name].home for name in names} - {Home.ANYWHERE}
+    return homes.pop() if len(homes) == 1 else Home.ANYWHERE
+
+
+def backdrop_for(stream: BitStream, names: Names, views: Sequence[View], horizon_percent: int = 42) -> Backdrop:
     """A background in which all these categories look right."""
     possible = [view for view in views if len(resting(names, view)) == len(names)]
-    kind = stream.choice(kinds_of(stream.choice(possible)))
+    kind = stream.choice(kinds_of(stream.choice(possible), home_of(names)))
     return Backdrop(kind, stream.below(1 << 30), horizon_percent + stream.between(-4, 4))
 
 
@@ -204,7 +215,7 @@ def existence(stream: BitStream, edge_px: int, categories: Names) -> Change:
 
 def group_of(stream: BitStream, edge_px: int, names: Names, view: View) -> Scene:
     """Two to four different objects side by side on the ground, or spread over a surface; none overlaps."""
-    backdrop = Backdrop(stream.choice(kinds_of(view)), stream.below(1 << 30), 42 + stream.between(-4, 4))
+    backdrop = backdrop_for(stream, names, (view,))
     if view is View.GROUND and len(names) <= 3:
         slot = edge_px // len(names)
         things = []

@@ -6,7 +6,7 @@ Pillow reads the PNG files, which is lossless; its resampling is not used, becau
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -36,21 +36,21 @@ class Look:
     mirrored: bool = False
 
 
-@lru_cache(maxsize=None)
+@cache
 def outline(sprite: str) -> tuple[int, int]:
     """Width and height of a sprite's own pixels; the longer of them is 256."""
     height, width = original(sprite).shape[:2]
     return width, height
 
 
-@lru_cache(maxsize=None)
+@cache
 def fill_permille(sprite: str) -> int:
     """How many thousandths of its box a sprite covers."""
     alpha = original(sprite)[..., 3]
     return int((alpha >= 128).sum()) * 1000 // alpha.size
 
 
-@lru_cache(maxsize=None)
+@cache
 def original(sprite: str) -> Pixels:
     """A sprite as vendored: [height, width, RGBA], uint8."""
     path = files("minchange_eval.generators.procedural") / "assets" / "sprites" / f"{sprite}.png"
