@@ -63,7 +63,7 @@ def test_another_seed_gives_other_weights(trained: Run) -> None:
 def test_it_learns_to_name_eight_colours_it_sees_in_new_pictures(
     trained: Run, pictures: Callable[..., TrainingPairs], pixel_scale: PixelScale
 ) -> None:
-    model = trained(ClipTraining(steps=40, learning_rate=3e-3, pairs_per_step=32, warmup_steps=5))
+    model = trained(ClipTraining(steps=80, learning_rate=3e-3, pairs_per_step=32, warmup_steps=5))
     unseen = pictures(torch.arange(8), seed=2)
     with torch.no_grad():
         images = model.encode_image(pixel_scale.normalized(unseen.pixels), normalize=True)
