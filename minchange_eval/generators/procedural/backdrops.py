@@ -288,7 +288,7 @@ KINDS: dict[str, tuple[View, str, _Painter, Home]] = {
     "lawn": (View.SURFACE, "on a lawn", _lawn, Home.OUTDOORS),
     "sand": (View.SURFACE, "on the sand", _sand, Home.OUTDOORS),
     "tiles": (View.SURFACE, "on a tiled floor", _tiles, Home.INDOORS),
-    "paper": (View.SURFACE, "on a sheet of paper", _paper, Home.ANYWHERE),
+    "paper": (View.SURFACE, "on a plain background", _paper, Home.ANYWHERE),
     "sky": (View.SKY, "in the sky", _open_sky, Home.ANYWHERE),
     "shelf": (View.SHELF, "on a shelf", _shelf, Home.INDOORS),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minchange_eval.generators.procedural.bits import BitStream
-from minchange_eval.generators.procedural.categories import CATEGORY, NUMBERS
+from minchange_eval.generators.procedural.categories import CATEGORY, NUMBERS, with_article
 from minchange_eval.generators.procedural.changes import Change
 
 _SIZE = (
@@ -118,3 +118,63 @@ def plain_caption(stream: BitStream, names: Sequence[str]) -> str:
 def number_word(number: int) -> str:
     """`three` for 3; 0 to 9."""
     return NUMBERS[number]
+
+
+def pair_captions(stream: BitStream, subset: str, change: Change) -> tuple[str, ...]:
+    """One caption for each of the two scenes of a VisMin change; each is true of its scene only."""
+    wording = stream.below(6)
+    where = change.scenes[0].backdrop.words
+    return tuple(_PAIR_CAPTION[subset](wording, value, change.names, where) for value in change.values)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _object(wording: int, value: str, names: Sequence[str], where: str) -> str:
+    phrases = listed([CATEGORY[name].a_name for name in (value, *names)])
+    return _sentence(_picked((f"{phrases} {where}", f"a picture of {phrases}", f"{phrases}"), wording))
+
+
+def _attribute(wording: int, value: str, names: Sequence[str], where: str) -> str:
+    name, other = CATEGORY[names[0]].said, CATEGORY[names[1]].a_name
+    thing = with_article(f"{value} {name}")
+    wordings = (f"{thing} and {other} {where}", f"{thing} next to {other}", f"{other} beside {thing} {where}")
+    return _sentence(_picked(wordings, wording))
+
+
+RELATION_WORDS = {
+    "left": "to the left of",
+    "right": "to the right of",
+    "above": "above",
+    "below": "below",
+    "in front": "in front of",
+    "behind": "behind",
+}
+
+
+def _relation(wording: int, value: str, names: Sequence[str], where: str) -> str:
+    first, second = CATEGORY[names[0]], CATEGORY[names[1]]
+    relation = RELATION_WORDS[value]
+    wordings = (
+        f"{first.a_name} {relation} {second.a_name} {where}",
+        f"the {first.said} {first.verb} {relation} the {second.said}",
+        f"{first.a_name} {relation} {second.a_name}",
+    )
+    return _sentence(_picked(wordings, wording))
+
+
+def _counting(wording: int, value: str, names: Sequence[str], where: str) -> str:
+    number = int(value)
+    things = CATEGORY[names[0]].counted(number)
+    there_is = "is" if number == 1 else "are"
+    wordings = (f"{things} {where}", f"there {there_is} {things} {where}", f"a picture of {things}")
+    return _sentence(_picked(wordings, wording))
+
+
+_PAIR_CAPTION = {
+    "object": _object,
+    "attribute": _attribute,
+    "relation": _relation,
+    "counting": _counting,
+}

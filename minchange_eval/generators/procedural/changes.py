@@ -75,6 +75,16 @@ def home_of(names: Names) -> Home:
     return homes.pop() if len(homes) == 1 else Home.ANYWHERE
 
 
+def sample_together(stream: BitStream, categories: Names, number: int) -> list[str]:
+    """Different categories that one may meet in one place, as far as there are enough of them."""
+    first = stream.choice((Home.INDOORS, Home.OUTDOORS))
+    for home in (first, Home.OUTDOORS if first is Home.INDOORS else Home.INDOORS):
+        pool = [name for name in categories if CATEGORY[name].home in (home, Home.ANYWHERE)]
+        if len(pool) >= max(number, 4):
+            return stream.sample(pool, number)
+    return stream.sample(categories, number)
+
+
 def backdrop_for(stream: BitStream, names: Names, views: Sequence[View], horizon_percent: int = 42) -> Backdrop:
     """A background in which all these categories look right."""
     possible = [view for view in views if len(resting(names, view)) == len(names)]
@@ -143,7 +153,7 @@ def relative_size(stream: BitStream, edge_px: int, categories: Names) -> Change:
 def _comparable(stream: BitStream, categories: Names) -> tuple[str, str]:
     """Two categories that cover their boxes alike and have similar proportions, so that sizes compare at a glance."""
     while True:
-        first, second = stream.sample(categories, 2)
+        first, second = sample_together(stream, categories, 2)
         fill = fill_permille(sprite_of(first)) * 100 // fill_permille(sprite_of(second))
         wide = [outline(sprite_of(name))[0] * 100 // outline(sprite_of(name))[1] for name in (first, second)]
         if 87 <= fill <= 115 and 2 * max(wide) <= 3 * min(wide) and max(wide) <= 160:
@@ -176,7 +186,7 @@ _PLACES = (View.SURFACE, View.SURFACE, View.SKY, View.SHELF)
 
 def relative_spatial(stream: BitStream, edge_px: int, categories: Names) -> Change:
     """Two objects; the first one's centre lies left, right, above or below of the second one's; K = 4."""
-    first, second = stream.sample(categories, 2)
+    first, second = sample_together(stream, categories, 2)
     backdrop = backdrop_for(stream, (first, second), _PLACES)
     mirrored = stream.one_in(2), stream.one_in(2)
     x = edge_px // 2
@@ -206,8 +216,9 @@ def relative_spatial(stream: BitStream, edge_px: int, categories: Names) -> Chan
 def existence(stream: BitStream, edge_px: int, categories: Names) -> Change:
     """Two to four objects of different categories, and the same scene with one of them taken away; K = 2."""
     ground = stream.one_in(2)
-    names = stream.sample(resting(categories, View.GROUND if ground else View.SURFACE), stream.between(2, 4))
-    scene = group_of(stream, edge_px, names, View.GROUND if ground else View.SURFACE)
+    view = View.GROUND if ground else View.SURFACE
+    names = sample_together(stream, resting(categories, view), stream.between(2, 4))
+    scene = group_of(stream, edge_px, names, view)
     gone = stream.below(len(names))
     others = [name for index, name in enumerate(names) if index != gone]
     return Change((scene, scene.without(gone)), PRESENCE, (names[gone],), {"others": others})

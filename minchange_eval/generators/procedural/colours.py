@@ -19,6 +19,31 @@ PAINTS: dict[str, tuple[int, int, int]] = {
     "pink": (1395, 118, 62),
 }
 COLOURS: tuple[str, ...] = tuple(PAINTS)
+PATTERNS: tuple[str, ...] = ("striped", "spotted")
+PAINTABLE: tuple[str, ...] = (  # things of one colour that a person would accept in any
+    "car",
+    "motorcycle",
+    "bird",
+    "backpack",
+    "umbrella",
+    "suitcase",
+    "frisbee",
+    "bottle",
+    "chair",
+    "couch",
+    "book",
+    "clock",
+    "vase",
+    "toothbrush",
+)
+PATTERNABLE: tuple[str, ...] = ("backpack", "umbrella", "suitcase", "couch", "book", "car")
+ALIKE: tuple[frozenset[str], ...] = (  # pairs that are told apart only with care
+    frozenset({"red", "orange"}),
+    frozenset({"orange", "yellow"}),
+    frozenset({"red", "pink"}),
+    frozenset({"pink", "purple"}),
+    frozenset({"purple", "blue"}),
+)
 
 # The hue at which each name ends, in the order of the hues; between two names lies a band that has none.
 _BANDS = (("red", -60, 38), ("orange", 78, 150), ("yellow", 178, 275), ("green", 400, 640), ("blue", 790, 1050))
@@ -55,13 +80,42 @@ def recoloured(rgba: Pixels, colour: str) -> Pixels:
     """
     target, brightness, saturation_percent = PAINTS[colour]
     hue, saturation, value = hue_saturation_value(rgba[..., :3])
-    main = main_hue(rgba)
-    off = (hue - main + HUE // 2) % HUE - HUE // 2
+    off = (hue - main_hue(rgba) + HUE // 2) % HUE - HUE // 2
     painted = (np.abs(off) <= 200) & (saturation >= 40)
     new_hue = np.where(painted, (target + off // 4) % HUE, hue)
     new_value = np.where(painted, np.minimum(value * brightness // 100, 255), value)
     new_saturation = np.where(painted, np.minimum(saturation * saturation_percent // 100, 255), saturation)
     return np.concatenate([rgb_of(new_hue, new_saturation, new_value), rgba[..., 3:]], axis=2)
+
+
+def patterned(rgba: Pixels, pattern: str) -> Pixels:
+    """A sprite with white stripes or spots on the parts that have its main hue.
+
+    Raises:
+        KeyError: the pattern is neither `striped` nor `spotted`.
+    """
+    hue, saturation, _ = hue_saturation_value(rgba[..., :3])
+    off = (hue - main_hue(rgba) + HUE // 2) % HUE - HUE // 2
+    white = _PATTERNS[pattern](*rgba.shape[:2]) & (np.abs(off) <= 200) & (saturation >= 40)
+    lighter = (rgba[..., :3].astype(np.int32) + 3 * 255) // 4
+    colours = np.where(white[..., None], lighter, rgba[..., :3]).astype(np.uint8)
+    return np.concatenate([colours, rgba[..., 3:]], axis=2)
+
+
+def _stripes(rows: int, columns: int) -> NDArray[np.bool_]:
+    band: NDArray[np.bool_] = (np.arange(rows)[:, None] + np.arange(columns)[None, :]) // 16 % 2 == 0
+    return band
+
+
+def _spots(rows: int, columns: int) -> NDArray[np.bool_]:
+    pitch = 40
+    y, x = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    x = x + (y // pitch % 2) * (pitch // 2)  # every other row between those of the one before
+    near: NDArray[np.bool_] = (y % pitch - pitch // 2) ** 2 + (x % pitch - pitch // 2) ** 2 <= 12**2
+    return near
+
+
+_PATTERNS = {"striped": _stripes, "spotted": _spots}
 
 
 def main_hue(rgba: Pixels) -> int:
@@ -73,17 +127,21 @@ def main_hue(rgba: Pixels) -> int:
     return fullest * 64 + 32
 
 
-def colour_name(rgba: Pixels, share_percent: int = 50) -> str | None:
-    """The name of the colour that most of a sprite's coloured pixels have, or None where no name fits most of them.
+def colour_name(rgba: Pixels) -> str | None:
+    """The colour that a person would call a sprite by, from its pixels.
 
     Args:
         rgba: not premultiplied.
-        share_percent: how many of all the visible pixels must have the name.
+
+    Returns:
+        The name that at least six in ten of the named pixels have, if these are a quarter of all visible ones.
     """
     seen = rgba[..., 3] >= 128
     names = pixel_colours(rgba[..., :3][seen])
+    named = int((names != "").sum())
     for name in COLOURS:
-        if int((names == name).sum()) * 100 >= share_percent * int(seen.sum()):
+        share = int((names == name).sum())
+        if share * 10 >= 6 * named and share * 4 >= int(seen.sum()):
             return name
     return None
 

@@ -1,6 +1,7 @@
 """The bundled sprites as pixels: loading, scaling, turning round, shadows. Integers throughout.
 
-Pillow reads the PNG files, which is lossless; its resampling is not used, because pixels must not depend on its version.
+Pillow reads the PNG files, which is lossless; its resampling is not used, because pixels must not depend on its
+version.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from minchange_eval.generators.procedural.colours import recoloured
+from minchange_eval.generators.procedural.colours import patterned, recoloured
 
 Pixels = NDArray[np.uint8]
 
@@ -27,6 +28,7 @@ class Look:
         width, height: in pixels, as drawn.
         colour: name of the colour it was painted in; empty keeps its own.
         mirrored: whether left and right are exchanged.
+        pattern: `striped` or `spotted`; empty is plain.
     """
 
     sprite: str
@@ -34,6 +36,7 @@ class Look:
     height: int
     colour: str = ""
     mirrored: bool = False
+    pattern: str = ""
 
 
 @cache
@@ -59,10 +62,12 @@ def original(sprite: str) -> Pixels:
 
 
 @lru_cache(maxsize=256)
-def _premultiplied(sprite: str, colour: str, mirrored: bool) -> Pixels:
+def _premultiplied(sprite: str, colour: str, mirrored: bool, pattern: str) -> Pixels:
     rgba = original(sprite)
     if colour:
         rgba = recoloured(rgba, colour)
+    if pattern:
+        rgba = patterned(rgba, pattern)
     if mirrored:
         rgba = rgba[:, ::-1]
     alpha = rgba[..., 3:].astype(np.uint16)
@@ -73,7 +78,7 @@ def _premultiplied(sprite: str, colour: str, mirrored: bool) -> Pixels:
 @lru_cache(maxsize=8192)
 def drawn(look: Look) -> Pixels:
     """A sprite in its size and colour: premultiplied RGBA, [height, width, 4], uint8."""
-    return shrunk(_premultiplied(look.sprite, look.colour, look.mirrored), look.width, look.height)
+    return shrunk(_premultiplied(look.sprite, look.colour, look.mirrored, look.pattern), look.width, look.height)
 
 
 @lru_cache(maxsize=4096)

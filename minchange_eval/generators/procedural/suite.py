@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from minchange_eval.core.items import BytesImage, CandidateSet
+from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.data.release import Release
-from minchange_eval.generators.procedural import changes
+from minchange_eval.generators.procedural import changes, pair_changes, questions
 from minchange_eval.generators.procedural.backdrops import Backdrop, View, kinds_of
 from minchange_eval.generators.procedural.bits import BitStream
-from minchange_eval.generators.procedural.captions import captions_of, plain_caption
+from minchange_eval.generators.procedural.captions import captions_of, pair_captions, plain_caption
 from minchange_eval.generators.procedural.categories import CATEGORIES, HELD_OUT, TRAIN_CATEGORIES
 from minchange_eval.generators.procedural.changes import Change
 from minchange_eval.generators.procedural.render import png_bytes, rendered
@@ -40,6 +40,12 @@ SPEC_K = {
     "relative_spatial": 4,
     "existence": 2,
     "count": 9,
+}
+VISMIN_CHANGES: dict[str, Callable[[BitStream, int, Sequence[str]], Change]] = {
+    "object": pair_changes.object_replaced,
+    "attribute": pair_changes.attribute_changed,
+    "relation": pair_changes.relation_changed,
+    "counting": pair_changes.number_changed,
 }
 
 
@@ -69,6 +75,64 @@ def draw_spec(
                 text_to_image=_orders(stream, SPEC_K[subset]),
                 facts={**change.facts, "values": list(change.values), "names": list(change.names)},
             )
+
+
+def draw_vismin(
+    seed: int, sets_per_subset: int, edge_px: int = EDGE_PX, categories: Sequence[str] | None = None
+) -> Iterator[CandidateSet]:
+    """Candidate sets of VisMin's four categories, one category after the other; image 0 is the original.
+
+    Arguments as for `draw_spec`.
+    """
+    for subset, draw in VISMIN_CHANGES.items():
+        for number in range(sets_per_subset):
+            stream = BitStream(seed, "vismin", subset, number)
+            change = draw(stream, edge_px, categories or CATEGORIES)
+            set_id = f"vismin_mini/{subset}/{number:04d}"
+            yield CandidateSet(
+                set_id=set_id,
+                subset=subset,
+                images=images_of(set_id, change.scenes),
+                captions=pair_captions(stream, subset, change),
+                facts={**change.facts, "values": list(change.values), "names": list(change.names)},
+            )
+
+
+def draw_med(
+    seed: int, questions_per_type: int, edge_px: int = EDGE_PX, categories: Sequence[str] | None = None
+) -> Iterator[ChoiceQuestion]:
+    """Questions of MED's eleven types, one type after the other; each letter and each order comes equally often.
+
+    In half of the questions the first image is the edited one; the options are true or false of the images as shown.
+    Arguments as for `draw_spec`. Action questions show a person whatever the categories.
+    """
+    for kind in questions.KINDS:
+        for number in range(questions_per_type):
+            question, edit_first = plan_question(seed, kind, number, edge_px, categories or CATEGORIES)
+            question_id = f"med_mini/{kind.lower().replace(' ', '_')}/{number:04d}"
+            yield ChoiceQuestion(
+                question_id=question_id,
+                subset=kind,
+                images=images_of(question_id, question.scenes),
+                question=question.question,
+                options=tuple(f"{letter}. {text}" for letter, text in zip("ABCD", question.options, strict=True)),
+                answers=(question.answer,),
+                facts={"edit_first": edit_first, "first": question.clauses[0], "second": question.clauses[1]},
+            )
+
+
+def plan_question(
+    seed: int, kind: str, number: int, edge_px: int, categories: Sequence[str]
+) -> tuple[questions.Question, bool]:
+    """A question before it is drawn, and whether its first image is the edited one.
+
+    Letter and order are dealt out in rounds of four, so that both are balanced, and independent of the text.
+    """
+    round_, place = divmod(number, 4)
+    deal = BitStream(seed, "med", kind, "deal", round_)
+    letter, edit_first = deal.shuffled(range(4))[place], deal.shuffled((True, True, False, False))[place]
+    stream = BitStream(seed, "med", kind, number)
+    return questions.ask(stream, kind, letter, edge_px, categories), edit_first
 
 
 def images_of(item_id: str, scenes: Sequence[Scene]) -> tuple[BytesImage, ...]:
@@ -133,4 +197,34 @@ def spec_mini() -> Release:
         revision=f"seed {SEED}, version {VERSION}",
         synthetic=True,
         items=600,
+    )
+
+
+def vismin_mini() -> Release:
+    """VisMin's four categories with 100 sets each."""
+    return Release(
+        name="vismin_mini",
+        kind="sets",
+        title="Mini VisMin: procedural scenes of VisMin's four kinds",
+        licence=LICENCE,
+        subsets=dict.fromkeys(VISMIN_CHANGES, 2),
+        read=lambda _: draw_vismin(SEED, 100),
+        revision=f"seed {SEED}, version {VERSION}",
+        synthetic=True,
+        items=400,
+    )
+
+
+def med_mini() -> Release:
+    """MED's eleven types with 20 questions each."""
+    return Release(
+        name="med_mini",
+        kind="questions",
+        title="Mini MED: procedural scenes of MED's eleven types of edit",
+        licence=LICENCE,
+        subsets=dict.fromkeys(questions.KINDS, 4),
+        read=lambda _: draw_med(SEED, 20),
+        revision=f"seed {SEED}, version {VERSION}",
+        synthetic=True,
+        items=220,
     )

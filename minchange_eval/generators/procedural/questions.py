@@ -1,0 +1,434 @@
+"""MED's eleven kinds of question about two pictures that differ in one thing.
+
+Options are written before it is decided which of them is true: a kind gives states of one scene, each with a clause
+and a picture; four options are made of them; then the letter of the answer, fixed beforehand, picks the one that the
+pictures are drawn for. So each option is as likely as the others whatever rule reads the text alone.
+
+Source of the kinds: MED, arXiv:2506.07227; the wordings are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from minchange_eval.generators.procedural.backdrops import View, kinds_of
+from minchange_eval.generators.procedural.bits import BitStream
+from minchange_eval.generators.procedural.captions import RELATION_WORDS, listed
+from minchange_eval.generators.procedural.categories import CATEGORY, with_article
+from minchange_eval.generators.procedural.changes import (
+    Names,
+    backdrop_for,
+    group_of,
+    nine_of,
+    relative_size,
+    relative_spatial,
+    resting,
+    sample_together,
+)
+from minchange_eval.generators.procedural.colours import PAINTABLE, PATTERNABLE, PATTERNS
+from minchange_eval.generators.procedural.pair_changes import (
+    depth_changed,
+    distinct_colours,
+    group_with,
+    in_place_of,
+    repainted,
+)
+from minchange_eval.generators.procedural.scene import Look, Scene, Thing, centred, look_within, sprite_of
+from minchange_eval.generators.procedural.sprites import outline
+
+
+@dataclass(frozen=True)
+class State:
+    """One way in which the scene can be: a clause that is true of it, and the scene."""
+
+    clause: str
+    scene: Scene
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question before its pictures are drawn.
+
+    Attributes:
+        question: its wording.
+        options: four sentences, without letters.
+        answer: which of them is true.
+        scenes: of the first and the second picture.
+        clauses: what is true of the first and the second picture.
+    """
+
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    scenes: tuple[Scene, Scene]
+    clauses: tuple[str, str]
+
+
+WORDINGS = (
+    "What is the main difference between these two pictures?",
+    "Which statement tells how the two images differ?",
+    "What has changed from the first image to the second?",
+    "In which way do the two images differ most?",
+    "Which of these describes the difference between the first and the second image?",
+    "How does the second picture differ from the first?",
+    "Comparing both images, what is different?",
+    "What sets the two photos apart?",
+)
+
+# Pairs of states (first picture, second picture) that four options may speak of.
+_STAR = ((0, 1), (1, 0), (0, 2), (2, 0))
+_CYCLE = ((0, 1), (1, 2), (2, 3), (3, 0))
+_PAIRS = ((0, 1), (1, 0), (2, 3), (3, 2))
+
+
+def ask(stream: BitStream, kind: str, answer: int, edge_px: int, categories: Names) -> Question:
+    """A question of a kind whose answer is the option at a given place.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    states = KINDS[kind](stream, edge_px, categories)
+    fixed = kind in _OPPOSITES_ONLY
+    states = states if fixed else stream.shuffled(states)
+    forms = [_PAIRS] if fixed else [_STAR] if len(states) == 3 else [_STAR, _CYCLE, _PAIRS]
+    pairs = stream.shuffled(stream.choice(forms))
+    question = stream.choice(WORDINGS)
+    if len(states) == 4 and not fixed and stream.below(10) < 3:
+        return _about_one_picture(stream, question, states, answer)
+    which_first = stream.below(4)  # 0, 1: each option begins with the second picture; 2: with the first; 3: mixed
+    joint = stream.choice((", whereas", ", while", ", but"))
+    options = tuple(
+        _contrast(
+            states[a].clause, states[b].clause, joint, which_first == 2 or (which_first == 3 and stream.one_in(2))
+        )
+        for a, b in pairs
+    )
+    first, second = (states[index] for index in pairs[answer])
+    return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause))
+
+
+def _contrast(first: str, second: str, joint: str, first_leads: bool) -> str:
+    if first_leads:
+        return f"In the first image, {first}{joint} in the second image, {second}."
+    return f"In the second image, {second}{joint} in the first image, {first}."
+
+
+def _about_one_picture(stream: BitStream, question: str, states: Sequence[State], answer: int) -> Question:
+    """Options that speak of one picture only; the other picture shows a state of which no option speaks there."""
+    other = (answer + stream.between(1, 3)) % 4
+    place = stream.below(2)
+    options = tuple(f"In the {('first', 'second')[place]} image, {state.clause}." for state in states)
+    shown = (states[answer], states[other]) if place == 0 else (states[other], states[answer])
+    return Question(question, options, answer, (shown[0].scene, shown[1].scene), (shown[0].clause, shown[1].clause))
+
+
+def _object(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """Another object stands in the place of one."""
+    scene = group_with(stream, edge_px, categories, stream.between(2, 3))
+    index = stream.below(len(scene.things))
+    old = scene.things[index]
+    neighbour = scene.things[index - 1].name
+    shown = {thing.name for thing in scene.things}
+    pool = [name for name in resting(categories, scene.backdrop.view) if name not in shown]
+    others = [name for name in pool if CATEGORY[name].kind != CATEGORY[old.name].kind]
+    chosen = [old.name, *sample_together(stream, others if len(others) >= 3 else pool, 3)]
+    preposition = stream.choice(("next to", "beside"))
+    states = []
+    for name in chosen:
+        thing = old if name == old.name else in_place_of(old, name, scene)
+        clause = f"there is {CATEGORY[name].a_name} {preposition} the {CATEGORY[neighbour].said}"
+        states.append(State(clause, scene.with_thing(index, thing)))
+    return states
+
+
+def _attribute(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """An object has another colour, or another pattern."""
+    pattern = stream.below(10) < 3
+    name = stream.choice([name for name in (PATTERNABLE if pattern else PAINTABLE) if name in categories])
+    scene = group_with(stream, edge_px, categories, stream.between(2, 3), including=name)
+    index = [thing.name for thing in scene.things].index(name)
+    said = CATEGORY[name].said
+    if not pattern:
+        colours = distinct_colours(stream, 4)
+        return [State(f"the {said} is {colour}", repainted(scene, index, colour)) for colour in colours]
+    colour = stream.choice(("red", "blue", "green", "purple"))
+    looks = [(f"the {said} is plain {colour}", ""), *((f"the {said} is {one}", one) for one in PATTERNS)]
+    return [State(clause, repainted(scene, index, colour, one)) for clause, one in looks]
+
+
+def _scene(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """The same objects are somewhere else."""
+    scene = group_with(stream, edge_px, categories, stream.between(1, 2))
+    backdrop = scene.backdrop
+    kinds = [kind for kind in kinds_of(backdrop.view) if kind != backdrop.kind]
+    chosen = [backdrop, *(replace(backdrop, kind=kind) for kind in stream.sample(kinds, 3))]
+    things = listed([f"the {CATEGORY[thing.name].said}" for thing in scene.things])
+    are = "are" if len(scene.things) > 1 else CATEGORY[scene.things[0].name].verb
+    return [State(f"{things} {are} {place.words}", replace(scene, backdrop=place)) for place in chosen]
+
+
+def _spatial_relation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """One of two objects is somewhere else, seen from the other one."""
+    if stream.below(10) < 7:
+        change = relative_spatial(stream, edge_px, categories)
+    else:
+        change = depth_changed(stream, edge_px, categories)
+    first, second = (CATEGORY[name] for name in change.names)
+    states = [
+        State(f"the {first.said} {first.verb} {RELATION_WORDS[value]} the {second.said}", scene)
+        for value, scene in zip(change.values, change.scenes, strict=True)
+    ]
+    if len(states) == 4:
+        return states
+    return states + _beside(change.scenes[0], states[0].scene, first.said, second.said)
+
+
+def _beside(scene: Scene, _: Scene, first: str, second: str) -> list[State]:
+    """Beside before or behind: the smaller object stands on the same line, to the left or to the right."""
+    small = next(thing for thing in scene.things if thing.name in (first, "tv") and thing.name != second)
+    anchor = next(thing for thing in scene.things if thing is not small)
+    feet = anchor.box[3]
+    gap = scene.edge_px * 3 // 100
+    states = []
+    for value, left in (("left", anchor.left - gap - small.look.width), ("right", anchor.box[2] + gap)):
+        if left >= 0 and left + small.look.width <= scene.edge_px:
+            thing = replace(small, left=left, top=feet - small.look.height)
+            placed = replace(scene, things=(anchor, thing))
+            states.append(State(f"the {first} is {RELATION_WORDS[value]} the {second}", placed))
+    return states
+
+
+_POSES = {
+    "person": ("standing still", False),
+    "person_walking": ("walking", True),
+    "person_running": ("running", True),
+    "person_kneeling": ("kneeling", True),
+}
+
+
+def _action_relation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """A person does something else, towards something or away from it."""
+    pool = [name for name in resting(categories, View.GROUND) if name != "person"]
+    name = stream.choice(pool)
+    said = CATEGORY[name].said
+    scene = group_of(stream, edge_px, ("person", name), View.GROUND)
+    index = [thing.name for thing in scene.things].index("person")
+    person, other = scene.things[index], scene.things[1 - index]
+    towards_right = other.left > person.left
+    near = stream.one_in(2)
+    if near:
+        ways = [(pose, True, f"the person is {doing} beside the {said}") for pose, (doing, _) in _POSES.items()]
+    else:
+        ways = [
+            (f"person_{doing}", towards, f"the person is {doing} {'towards' if towards else 'away from'} the {said}")
+            for doing in ("walking", "running")
+            for towards in (True, False)
+        ]
+    states = []
+    for pose, towards, clause in ways:
+        mirrored = (towards == towards_right) and _POSES[pose][1]
+        states.append(State(clause, scene.with_thing(index, _posed(person, pose, mirrored))))
+    return states
+
+
+def _posed(person: Thing, pose: str, mirrored: bool) -> Thing:
+    """The person in another pose, on the same spot, no taller than before."""
+    width, height = outline(pose)
+    tall = person.look.height
+    look = Look(pose, tall * width // height, tall, mirrored=mirrored)
+    return replace(person, look=look, left=person.left + (person.look.width - look.width) // 2)
+
+
+# Where a hat ends on a head, in thousandths of the sprite's box (unmirrored), and how wide a hat is there.
+_HEADS = {
+    "dog": (385, 90, 380),
+    "cat": (255, 175, 330),
+    "teddy bear": (500, 85, 420),
+    "person": (500, 75, 620),
+    "bird": (250, 75, 300),
+}
+_WORN = {"top hat": "a top hat", "crown": "a crown", "bow": "a pink bow"}
+_PARTS = {"bed": "blanket of the bed", "bicycle": "frame of the bicycle", "clock": "case of the clock"}
+
+
+def _part_relation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """Something that belongs to an object is another one: what it wears on its head, the colour of one part."""
+    if stream.below(10) < 4:
+        name = stream.choice([name for name in _PARTS if name in categories])
+        scene = group_with(stream, edge_px, categories, 2, including=name)
+        index = [thing.name for thing in scene.things].index(name)
+        colours = distinct_colours(stream, 4)
+        return [State(f"the {_PARTS[name]} is {colour}", repainted(scene, index, colour)) for colour in colours]
+    name = stream.choice([name for name in _HEADS if name in categories])
+    others = [other for other in resting(categories, View.GROUND) if other != name and CATEGORY[other].kind != "person"]
+    scene = group_of(stream, edge_px, stream.shuffled((name, stream.choice(others))), View.GROUND)
+    holder = next(thing for thing in scene.things if thing.name == name)
+    bare = State(f"the {name} is wearing nothing on its head", scene)
+    if name == "person":
+        bare = State("the person is wearing nothing on the head", scene)
+    dressed = [
+        State(f"the {name} is wearing {said}", replace(scene, things=(*scene.things, _worn(holder, worn))))
+        for worn, said in _WORN.items()
+    ]
+    return [bare, *dressed]
+
+
+def _worn(holder: Thing, worn: str) -> Thing:
+    x, y, wide = _HEADS[holder.name]
+    look = holder.look
+    width, height = outline(sprite_of(worn))
+    drawn = Look(sprite_of(worn), look.width * wide // 1000, look.width * wide // 1000 * height // width)
+    middle = look.width * (1000 - x if look.mirrored else x) // 1000
+    left = holder.left + middle - drawn.width // 2
+    return Thing(worn, drawn, left, holder.top + look.height * y // 1000 - drawn.height, shadow=False)
+
+
+def _counting(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """There are more or fewer of something; four numbers in a row."""
+    scene = nine_of(stream, edge_px, stream.choice(categories))
+    category = CATEGORY[scene.things[0].name]
+    order = stream.shuffled(range(9))
+    start = stream.between(1, 6)
+    states = []
+    for number in range(start, start + 4):
+        things = tuple(scene.things[place] for place in sorted(order[:number]))
+        verb = "is" if number == 1 else "are"
+        states.append(State(f"there {verb} {category.counted(number)}", replace(scene, things=things)))
+    return states
+
+
+# Look-alikes: word in the text -> sprite; all of one question are of one family.
+_FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("animal", ("cat", "tiger", "leopard", "dog")),
+    ("animal", ("horse", "zebra", "cow", "ox")),
+    ("animal", ("sheep", "ram", "goat", "cow")),
+    ("vehicle", ("bus", "truck", "train", "car")),
+    ("thing to eat", ("apple", "orange", "donut", "cake")),
+    ("vessel", ("bottle", "vase", "wine glass", "cup")),
+    ("piece of luggage", ("backpack", "handbag", "suitcase")),
+)
+
+
+def _differentiation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """Something has become what is easily taken for it: a look-alike, or a neighbouring colour."""
+    if stream.below(10) < 4:
+        return _close_colours(stream, edge_px, categories)
+    family, members = stream.choice(_FAMILIES)
+    first = next(name for name in members if name in CATEGORY)
+    scene = group_with(stream, edge_px, [name for name in categories if name not in members], 2, including=first)
+    index = [thing.name for thing in scene.things].index(first)
+    old = scene.things[index]
+    neighbour = CATEGORY[scene.things[1 - index].name].said
+    states = []
+    for name in members:
+        thing = in_place_of(old, name, scene)
+        said = CATEGORY[name].a_name if name in CATEGORY else with_article(name)
+        states.append(State(f"the {family} beside the {neighbour} is {said}", scene.with_thing(index, thing)))
+    return states
+
+
+_NEIGHBOURS = (
+    ("red", "orange", "yellow", "pink"),
+    ("blue", "purple", "pink", "red"),
+    ("red", "pink", "purple", "orange"),
+)
+
+
+def _close_colours(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    name = stream.choice([name for name in PAINTABLE if name in categories])
+    scene = group_with(stream, edge_px, categories, 2, including=name)
+    index = [thing.name for thing in scene.things].index(name)
+    said = CATEGORY[name].said
+    return [
+        State(f"the colour of the {said} is {colour}", repainted(scene, index, colour))
+        for colour in stream.choice(_NEIGHBOURS)
+    ]
+
+
+def _comparison(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """One object is larger or smaller than another, or there are more or fewer of one kind than of another."""
+    if stream.one_in(2):
+        change = relative_size(stream, edge_px, categories)
+        first, second = (CATEGORY[name] for name in change.names)
+        words = ("smaller than", "the same size as", "larger than")
+        return [
+            State(f"the {first.said} {first.verb} {word} the {second.said}", scene)
+            for word, scene in zip(words, change.scenes, strict=True)
+        ]
+    names = stream.sample([name for name in resting(categories, View.SURFACE) if name != "scissors"], 2)
+    return _more_or_fewer(stream, edge_px, names)
+
+
+def _more_or_fewer(stream: BitStream, edge_px: int, names: Sequence[str]) -> list[State]:
+    """Three of the second kind on the right, two, three or four... of the first kind on the left."""
+    backdrop = backdrop_for(stream, names, (View.SURFACE,))
+    side, third = edge_px * 22 // 100, edge_px // 3
+    few = stream.between(2, 3)
+    columns = []
+    for column, name in enumerate(names):
+        look = look_within(name, side, side, mirrored=stream.one_in(2))
+        x0 = edge_px * (14 + 50 * column) // 100
+        columns.append(
+            [centred(name, look, x0 + edge_px * 23 // 100 * (i % 2), third * (i // 2) + third // 2) for i in range(6)]
+        )
+    first, second = (CATEGORY[name] for name in names)
+    right = tuple(columns[1][: few + 1])
+    words = (f"fewer {first.plural} than", f"as many {first.plural} as", f"more {first.plural} than")
+    return [
+        State(f"there are {word} {second.plural}", Scene(edge_px, backdrop, (*columns[0][: few + step], *right)))
+        for step, word in enumerate(words)
+    ]
+
+
+def _negation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """Something is not there, or is there after all. States come in pairs: there, not there."""
+    scene = group_with(stream, edge_px, categories, stream.between(2, 4))
+    states = []
+    for index in stream.sample(range(len(scene.things)), 2):
+        category = CATEGORY[scene.things[index].name]
+        states.append(State(f"there is {category.a_name}", scene))
+        states.append(State(f"there {category.verb} no {category.said}", scene.without(index)))
+    return states
+
+
+def _universality(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    """Something holds of all of a group, of all but one, of only one, of none."""
+    name = stream.choice(
+        [name for name in ("car", "book", "umbrella", "backpack", "bird", "vase") if name in categories]
+    )
+    full = nine_of(stream, edge_px, name)
+    number = stream.between(4, 6)
+    things = tuple(full.things[place] for place in sorted(stream.sample(range(9), number)))
+    special, usual = distinct_colours(stream, 2)
+    plural = CATEGORY[name].plural
+    lucky = stream.below(number)
+    states = []
+    for words, painted in (
+        (f"all of the {plural} are {special}", set(range(number))),
+        (f"all of the {plural} but one are {special}", set(range(number)) - {lucky}),
+        (f"only one of the {plural} is {special}", {lucky}),
+        (f"none of the {plural} is {special}", set()),
+    ):
+        scene = replace(full, things=things)
+        for index in range(number):
+            scene = repainted(scene, index, special if index in painted else usual)
+        states.append(State(words, scene))
+    return states
+
+
+_Kind = Callable[[BitStream, int, Names], list[State]]
+KINDS: dict[str, _Kind] = {
+    "Object": _object,
+    "Attribute": _attribute,
+    "Scene": _scene,
+    "Spatial Relation": _spatial_relation,
+    "Action Relation": _action_relation,
+    "Part Relation": _part_relation,
+    "Counting": _counting,
+    "Differentiation": _differentiation,
+    "Comparison": _comparison,
+    "Negation": _negation,
+    "Universality": _universality,
+}
+_OPPOSITES_ONLY = frozenset({"Negation"})  # its states are true or false in pairs, not one at a time
