@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,6 +128,10 @@ _NOUN = r"(?:\s+(?:image|picture|photo|option|choice|caption|one))?"
 _DENIED = re.compile(r"\b(?:not|neither|nor|never|cannot|none|both|either|unsure|unclear)\b|n['’]t\b", re.IGNORECASE)
 
 
+_LETTER_GOES_ON = re.compile(r"\s*,|\s+(?:is|was|because|since|as)\b", re.IGNORECASE)
+_WORD_GOES_ON = re.compile(r"\s+(?:image|picture|photo|option|choice|caption|one)\b", re.IGNORECASE)
+
+
 def _label_pattern(labels: Sequence[str]) -> str:
     """One group that finds a label and no article: `A` before a lower-case word is English, `a` mostly is."""
     letters = [label for label in labels if len(label) == 1]
@@ -149,29 +153,22 @@ def _read_label(plain: str, labels: Sequence[str]) -> str | None:
     if stated:
         joined = any(re.match(rf"[)\]]?(?i:{_JOINED}{_LEAD_IN}){label}", plain[match.end() :]) for match in stated)
         return None if joined else _only(match[1] for match in stated)
-    opened = re.match(rf"(?i:{_LEAD_IN}){label}\s*[)\]]?", plain)
+    opened = re.match(rf"(?i:{_LEAD_IN}){label}[)\]]?", plain)
     if opened is None:
         return None
     rest = plain[opened.end() :]
-    if re.fullmatch(rf"(?i:{_NOUN})[\s.!:)\]]*", rest):
+    if re.fullmatch(rf"(?i:{_NOUN})[\s.,:;!)\]]*", rest):
         return opened[1]
-    marked = opened[0].rstrip()[-1] in ")]" or re.match(
-        r"\s*(?:[.:]|\n)" if len(opened[1]) == 1 else r"\s*(?:\.|\n)", rest
-    )
-    speaks = re.match(
-        r"\s*,|\s+(?:is|was|because|since|as)\b"
-        if len(opened[1]) == 1
-        else r"\s+(?:image|picture|photo|option|choice|caption|one)\b",
-        rest,
-        re.IGNORECASE,
-    )
-    if not (marked or speaks) or (speaks and not marked and _DENIED.search(rest)):
+    is_letter = len(opened[1]) == 1
+    set_apart = opened[0][-1] in ")]" or re.match(r"\s*(?:[.:]|\n)" if is_letter else r"\s*(?:\.|\n)", rest)
+    goes_on = re.match(_LETTER_GOES_ON if is_letter else _WORD_GOES_ON, rest)
+    if not set_apart and (not goes_on or _DENIED.search(rest)):
         return None
     return _only([opened[1], *re.findall(label, rest)])
 
 
-def _only(found: Sequence[str] | object) -> str | None:
-    distinct = {str(label).casefold() for label in found}  # type: ignore[attr-defined]
+def _only(found: Iterable[str]) -> str | None:
+    distinct = {label.casefold() for label in found}
     return distinct.pop() if len(distinct) == 1 else None
 
 

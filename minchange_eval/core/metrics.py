@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from minchange_eval.core.answers import Answer, med_letter, vismin_matches
 from minchange_eval.core.chance import AnswerKind, chance, query_chance
 from minchange_eval.core.errors import IncompleteError
+from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.queries import Direction
-from minchange_eval.core.record import QueryOutcome
 from minchange_eval.core.scores import verdict
 from minchange_eval.core.statistics import RESAMPLES, Interval, cluster_intervals, clusters_of
 
@@ -28,6 +28,9 @@ Protocol = Literal["ours", "spec", "vismin", "med"]
 
 SET_METRICS = ("i2t_accuracy", "t2i_accuracy", "text_score", "image_score", "group_score", "pair_mean")
 QUESTION_METRICS = ("macro", "micro")
+
+_LETTERS = "ABCDEFGHI"
+_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth")
 
 
 class MetricValue(BaseModel):
@@ -119,7 +122,7 @@ def published_hit(outcome: QueryOutcome, protocol: Protocol) -> bool:
     if protocol == "spec" and outcome.scores is not None:
         return verdict(Answer(scores=outcome.scores), outcome.answers, outcome.candidates).published_hit
     if protocol == "vismin" and outcome.text is not None:
-        keys = ("First", "Second", "Third", "Fourth") if outcome.direction is Direction.TEXT_TO_IMAGE else "ABCD"
+        keys = _ORDINALS if outcome.direction is Direction.TEXT_TO_IMAGE else _LETTERS
         return any(vismin_matches(outcome.text, keys[right]) for right in outcome.answers)
     if protocol == "med" and outcome.text is not None:
         return med_letter(outcome.text) in {chr(ord("A") + right) for right in outcome.answers}

@@ -8,84 +8,42 @@ No NaN is ever written: a missing number is null, and a number that is not finit
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from minchange_eval.core.answers import Answer
-from minchange_eval.core.queries import Direction, Query
-from minchange_eval.core.scores import verdict
+from minchange_eval.core.errors import DataError, MinchangeError
+from minchange_eval.core.metrics import Kind, MetricValue, Protocol, summarize
+from minchange_eval.core.outcomes import QueryOutcome, outcome_of
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ModelDescription",
+    "QueryOutcome",
+    "RunPart",
+    "RunRecord",
+    "TaskRecord",
+    "comparable_bytes",
+    "digest",
+    "make_record",
+    "outcome_of",
+    "read_record",
+    "write_record",
+]
 
 SCHEMA_VERSION = 1
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Model(BaseModel):
     """Frozen, of known fields only, and without numbers that JSON does not have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class QueryOutcome(_Model):
-    """One query and what became of it: the line that records keep and every metric is computed from.
-
-    Attributes:
-        query_id: unique in the data set.
-        item_id: the candidate set or choice question that the query is part of.
-        subset: the benchmark's own division.
-        direction: what is given and what is to be found.
-        candidates: how many there were to choose from.
-        answers: the right positions.
-        scores: one a candidate, None for a candidate without a finite score; None as a whole for a reply in words.
-        choice: position read from a reply in words; None where it could not be read.
-        text: the reply in words.
-        truncated: how many of the query's texts were cut to the model's context.
-        images: SHA-256 of the query's images; items that share one are of one cluster.
-        hit, unscored, tie, near_tie: as in `core.scores.Verdict`.
-    """
-
-    query_id: str
-    item_id: str
-    subset: str
-    direction: Direction
-    candidates: int
-    answers: tuple[int, ...]
-    scores: tuple[float | None, ...] | None = None
-    choice: int | None = None
-    text: str | None = None
-    truncated: int = 0
-    images: tuple[str, ...] = ()
-    hit: bool
-    unscored: bool
-    tie: bool
-    near_tie: bool
-
-
-def outcome_of(query: Query, subset: str, answer: Answer) -> QueryOutcome:
-    """Judge an answer to a query and put both down as one line.
-
-    Raises:
-        ValueError: the answer has another number of scores than the query has candidates.
-    """
-    judged = verdict(answer, query.answers, query.candidates)
-    return QueryOutcome(
-        query_id=query.query_id,
-        item_id=query.item_id,
-        subset=subset,
-        direction=query.direction,
-        candidates=query.candidates,
-        answers=query.answers,
-        scores=answer.scores,
-        choice=answer.choice,
-        text=answer.text,
-        truncated=answer.truncated,
-        images=tuple(image.sha256 for image in query.images),
-        hit=judged.hit,
-        unscored=judged.unscored,
-        tie=judged.tie,
-        near_tie=judged.near_tie,
-    )
 
 
 class ModelDescription(_Model):
@@ -104,3 +62,276 @@ class ModelDescription(_Model):
     weights_sha256: str | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     packages: dict[str, str] = Field(default_factory=dict)
+
+
+class TaskRecord(_Model):
+    """What one task asked, as far as it decides whether two results may be compared.
+
+    Attributes:
+        name: the task, `spec_count`.
+        kind: `sets` or `questions`.
+        dataset: name of the prepared data, `spec`.
+        subsets: the subsets asked for, by name.
+        fingerprint: of the prepared data.
+        synthetic: drawn by this project's generators, no official benchmark.
+        protocol: whose published reading stands beside ours; `ours` where there is none.
+        prompt_sha256: digest of the prompt's template; None where none is read, as with dual encoders.
+        limit: `--limit` as given; None for all.
+        items: sets or questions that were asked.
+        items_in_full: how many the subsets hold.
+        queries: lines of this task in the record.
+    """
+
+    name: str
+    kind: Kind
+    dataset: str
+    subsets: tuple[str, ...]
+    fingerprint: str
+    synthetic: bool = False
+    protocol: Protocol = "ours"
+    prompt_sha256: str | None = None
+    limit: float | None = None
+    items: int
+    items_in_full: int
+    queries: int
+
+
+class RunPart(_Model):
+    """What may differ between two runs of the same thing.
+
+    Attributes:
+        host: name of the machine.
+        started: UTC, ISO 8601.
+        seconds: from start to record.
+        work: what the adapter counted: `images_encoded`, `texts_from_log`, …
+    """
+
+    host: str = ""
+    started: str = ""
+    seconds: float | None = None
+    work: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class RunRecord(_Model):
+    """A run, whole: what `report`, `compare`, `gate` and the model card read.
+
+    Attributes:
+        schema_version: of this format.
+        tasks: by name.
+        groups: group name to the names of its tasks; a group's metrics are over its tasks' outcomes together.
+        model: as the adapter describes it.
+        packages: versions of what took part.
+        metrics: by task or group, this project's reading.
+        published: by task or group, the paper's reading of the same answers, where it has one.
+        run: host, times and work; left out of every comparison.
+        outcomes: by task, each sorted by query, each query once.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    tasks: tuple[TaskRecord, ...]
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    model: ModelDescription
+    packages: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, tuple[MetricValue, ...]]
+    published: dict[str, tuple[MetricValue, ...]] = Field(default_factory=dict)
+    run: RunPart = RunPart()
+    outcomes: dict[str, tuple[QueryOutcome, ...]]
+
+    @field_validator("tasks")
+    @classmethod
+    def _by_name(cls, tasks: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
+        return tuple(sorted(tasks, key=lambda task: task.name))
+
+    @field_validator("outcomes")
+    @classmethod
+    def _each_query_once(cls, outcomes: dict[str, tuple[QueryOutcome, ...]]) -> dict[str, tuple[QueryOutcome, ...]]:
+        return {task: once(outcomes[task]) for task in sorted(outcomes)}
+
+    @model_validator(mode="after")
+    def _whole(self) -> RunRecord:
+        held = {task: len(lines) for task, lines in self.outcomes.items()}
+        promised = {task.name: task.queries for task in self.tasks}
+        if held != promised:
+            raise ValueError(f"expected queries of each task {promised}, got {held}")
+        return self
+
+
+def once(outcomes: Iterable[QueryOutcome]) -> tuple[QueryOutcome, ...]:
+    """Outcomes sorted by query, each query once.
+
+    Raises:
+        ValueError: a query has two different outcomes.
+    """
+    kept: dict[str, QueryOutcome] = {}
+    for outcome in outcomes:
+        if kept.setdefault(outcome.query_id, outcome) != outcome:
+            raise ValueError(f"query {outcome.query_id} has two different outcomes")
+    return tuple(kept[query_id] for query_id in sorted(kept))
+
+
+def make_record(
+    tasks: Iterable[TaskRecord],
+    outcomes: Mapping[str, Iterable[QueryOutcome]],
+    model: ModelDescription,
+    *,
+    groups: Mapping[str, tuple[str, ...]] | None = None,
+    packages: Mapping[str, str] | None = None,
+    run: RunPart | None = None,
+) -> RunRecord:
+    """The record of a run with the metrics of its outcomes, so that no record's numbers and lines can disagree.
+
+    Args:
+        tasks: each with its own `queries` as counted after queries given twice are taken once.
+        outcomes: by task name.
+        model: as the adapter describes it.
+        groups: group name to the names of its tasks, all of one kind, one data set and one protocol.
+
+    Raises:
+        ValueError: a task without outcomes, or a query with two different ones.
+        IncompleteError: a set lacks queries.
+    """
+    by_name = {task.name: task for task in sorted(tasks, key=lambda task: task.name)}
+    lines = {name: once(outcomes[name]) for name in by_name}
+    together = {name: (name,) for name in by_name} | {name: tuple(sorted(of)) for name, of in (groups or {}).items()}
+    metrics: dict[str, tuple[MetricValue, ...]] = {}
+    published: dict[str, tuple[MetricValue, ...]] = {}
+    for name, members in sorted(together.items()):
+        first = by_name[members[0]]
+        asked = [line for member in members for line in lines[member]]
+        metrics[name] = summarize(asked, first.kind)
+        if first.protocol != "ours":
+            published[name] = summarize(asked, first.kind, protocol=first.protocol)
+    return RunRecord(
+        tasks=tuple(by_name.values()),
+        groups={name: tuple(sorted(of)) for name, of in sorted((groups or {}).items())},
+        model=model,
+        packages=dict(sorted((packages or {}).items())),
+        metrics=metrics,
+        published=published,
+        run=run or RunPart(),
+        outcomes=lines,
+    )
+
+
+def comparable_bytes(record: RunRecord) -> bytes:
+    """The record as written, without its `run` part: equal for two runs of the same thing.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return b"".join(_lines(record, leave_out={"outcomes", "run"}))
+
+
+def digest(record: RunRecord) -> str:
+    """SHA-256 of `comparable_bytes`, 64 hexadecimal digits."""
+    return hashlib.sha256(comparable_bytes(record)).hexdigest()
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write a record whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    Raises:
+        ValueError: a number is not finite.
+        MinchangeError: the file cannot be written (disk full, no permission); what was there before stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, _lines(record, leave_out={"outcomes"}))
+    except OSError as error:
+        raise MinchangeError(
+            f"record {path}: cannot be written ({error.strerror or error}); make room or name another folder and run "
+            "again, what was answered is in the log"
+        ) from error
+
+
+def _replace(path: Path, lines: Iterable[bytes]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)  # mkstemp's own mode would lock others out
+        Path(name).replace(path)
+    except BaseException:  # Ctrl-C too must leave nothing behind
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _lines(record: RunRecord, leave_out: set[str]) -> Iterator[bytes]:
+    yield _line(record.model_dump(mode="json", exclude=leave_out))
+    for task, outcomes in record.outcomes.items():
+        for outcome in outcomes:
+            yield _line({"task": task, **outcome.model_dump(mode="json")})
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    # keys sorted, so that the order in which an adapter filled its settings does not show
+    return json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record of this or any earlier version.
+
+    Raises:
+        DataError: no such file, a broken line (with its number), lines missing, or a newer version's record.
+    """
+    lines = _parsed(path)
+    header = next(lines, (1, {}))[1]
+    version = header.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise DataError(f"record {path} line 1: expected a header with schema_version, got none; not a run record")
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"record {path} line 1: written with schema {version}, this version reads up to {SCHEMA_VERSION}; "
+            "update minchange-eval"
+        )
+    outcomes: dict[str, list[QueryOutcome]] = {}
+    for number, content in lines:
+        try:
+            task = str(content.pop("task"))
+            outcomes.setdefault(task, []).append(QueryOutcome.model_validate(content))
+        except (KeyError, ValidationError) as error:
+            raise DataError(f"record {path} line {number}: not the outcome of a query ({_reason(error)})") from error
+    try:
+        return RunRecord.model_validate({**header, "outcomes": {task: tuple(of) for task, of in outcomes.items()}})
+    except ValidationError as error:
+        raise DataError(f"record {path} line 1: does not fit its lines or its format ({_reason(error)})") from error
+
+
+def _parsed(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, _parsed_line(path, number, line)
+    except OSError as error:
+        raise DataError(f"record {path}: cannot be read ({error.strerror or error})") from error
+
+
+def _parsed_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"record {path} line {number}: expected JSON, got {line[:40]!r} ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"record {path} line {number}: expected an object, got {line[:40]!r}")
+    return content
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number that a record may hold")
+
+
+def _reason(error: KeyError | ValidationError) -> str:
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])

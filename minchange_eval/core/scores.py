@@ -9,6 +9,8 @@ Sources: SPEC, arXiv:2312.00081; VisMin, arXiv:2407.16772; Thrush et al. 2022, a
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,11 +65,12 @@ def judge(scores: ArrayLike, right: ArrayLike) -> Verdicts:
     >>> judge([[0.9, 0.1], [0.5, 0.5], [0.5, float("nan")]], [0, 0, 0]).hit.tolist()
     [True, False, False]
     """
-    values = np.asarray(scores, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a score beyond float32 is infinite there, and so unscored
+        values = np.asarray(scores, dtype=np.float32)
     if values.ndim != 2 or values.shape[0] == 0 or values.shape[1] < 2:
         raise ValueError(f"expected scores of shape [queries, candidates], at least 1 x 2, got {values.shape}")
     mask = _right_mask(np.asarray(right), values.shape)
-    unscored = ~np.isfinite(values).all(axis=1)
+    unscored: NDArray[np.bool_] = np.logical_not(np.isfinite(values).all(axis=1))
     finite = np.where(unscored[:, None], np.float32(0), values)
     best_right = np.where(mask, finite, -np.inf).max(axis=1)
     best_wrong = np.where(mask, -np.inf, finite).max(axis=1)  # -inf where every candidate is right
@@ -114,16 +117,32 @@ def verdict(answer: Answer, answers: Sequence[int], candidates: int) -> Verdict:
     if not answers or not set(answers) <= set(range(candidates)):
         raise ValueError(f"expected right positions in 0..{candidates - 1}, got {list(answers)}")
     if answer.scores is not None:
-        mask = np.isin(np.arange(candidates), answers)[None]
-        row = [np.nan if score is None else score for score in answer.scores]
-        of_row = judge([row], mask)
-        return Verdict(**{name: bool(flags[0]) for name, flags in vars(of_row).items()})
+        return _verdict_of_scores(answer.scores, set(answers), candidates)
     if answer.choice is None:
         return Verdict(hit=False, unscored=True, tie=False, near_tie=False, published_hit=False)
     if not 0 <= answer.choice < candidates:
         raise ValueError(f"expected a choice in 0..{candidates - 1}, got {answer.choice}")
     hit = answer.choice in answers
     return Verdict(hit=hit, unscored=False, tie=False, near_tie=False, published_hit=hit)
+
+
+def _verdict_of_scores(scores: Sequence[float | None], right: set[int], candidates: int) -> Verdict:
+    """As `judge`, for one query: ten times faster than an array of one row, and there are 30,000 of them in a run."""
+    if len(scores) != candidates:
+        raise ValueError(f"expected {candidates} scores, one a candidate, got {len(scores)}")
+    values = array("f", (math.nan if score is None else score for score in scores))
+    if not all(map(math.isfinite, values)):
+        return Verdict(hit=False, unscored=True, tie=False, near_tie=False, published_hit=False)
+    best_right = max(values[position] for position in right)
+    best_wrong = max((value for position, value in enumerate(values) if position not in right), default=-math.inf)
+    tie = best_right <= best_wrong and values.count(max(values)) > 1
+    return Verdict(
+        hit=best_right > best_wrong,
+        unscored=False,
+        tie=tie,
+        near_tie=not tie and abs(best_right - best_wrong) < NEAR_TIE_MARGIN,
+        published_hit=values.index(max(values)) in right,
+    )
 
 
 @dataclass(frozen=True)

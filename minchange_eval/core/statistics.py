@@ -147,7 +147,8 @@ def bootstrap_shares(hits: ArrayLike, totals: ArrayLike, *, resamples: int = RES
             drawn = rng.multinomial(size - 1, counts / size, size=resamples)
             sums += drawn @ rows * (size / (size - 1))
     top, bottom = np.hsplit(sums, 2)
-    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    shares: Floats = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    return shares
 
 
 def _counts(hits: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
@@ -185,10 +186,7 @@ def cluster_intervals(
     """
     yes, all_ = _counts(hits, totals)
     replicates = bootstrap_shares(yes, all_, resamples=resamples, seed=seed)
-    replicates = replicates[np.isfinite(replicates).all(axis=1)]
-    covariance = (
-        np.atleast_2d(np.cov(replicates, rowvar=False)) if len(replicates) > 1 else np.zeros((yes.shape[1],) * 2)
-    )
+    covariance = _covariance(replicates[np.isfinite(replicates).all(axis=1)])
     apart = tuple(
         _subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), student_quantile((all_[:, s] > 0).sum() - 1))
         for s in range(yes.shape[1])
@@ -198,6 +196,12 @@ def cluster_intervals(
     pooled = student_quantile(len(yes) - len(apart))  # each part with the mean's own degrees of freedom
     parts = [_subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), pooled) for s in range(yes.shape[1])]
     return apart, _mean_interval(parts, _correlation(covariance))
+
+
+def _covariance(replicates: Floats) -> Floats:
+    apart = replicates - replicates.mean(axis=0)
+    # not a BLAS product: its last bits depend on the number of threads, and records must not
+    return np.asarray(np.einsum("rs,rt->st", apart, apart) / max(len(apart) - 1, 1))
 
 
 def _subset_interval(hits: Floats, totals: Floats, variance: float, quantile: float) -> Interval:
@@ -215,7 +219,7 @@ def _subset_interval(hits: Floats, totals: Floats, variance: float, quantile: fl
 def _correlation(covariance: Floats) -> Floats:
     deviation = np.sqrt(np.diag(covariance))
     product = np.outer(deviation, deviation)
-    correlation = np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
+    correlation: Floats = np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
     np.fill_diagonal(correlation, 1.0)
     return correlation
 
