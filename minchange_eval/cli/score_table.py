@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.record import RunRecord
 
+# What a benchmark's readers look for; the record holds every metric.
+_METRICS_SHOWN = {"spec": ("i2t_accuracy", "t2i_accuracy", "group_score")}
 _HEAD = ("task", "metric", "value", "95 % interval", "chance", "n", "unscored", "ties")
 
 
 def print_record(record: RunRecord) -> None:
     """Print the scores of a run, with what a reader must know about the data and the model above them."""
     model = record.model
-    print(f"\n{model.adapter} {model.name}" + (f", weights {model.weights_sha256[:12]}" if model.weights_sha256 else ""))
+    print(
+        f"\n{model.adapter} {model.name}" + (f", weights {model.weights_sha256[:12]}" if model.weights_sha256 else "")
+    )
     for line in _remarks(record):
         print(line)
     print()
@@ -27,7 +31,56 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        aligned = [cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        aligned = [
+            cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         return "  ".join(aligned).rstrip()
 
     return [line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])]
+
+
+def _remarks(record: RunRecord) -> list[str]:
+    lines = []
+    drawn = sorted({task.dataset for task in record.tasks if task.synthetic})
+    if drawn:
+        lines.append(f"{', '.join(drawn)}: drawn by this package's generator, not an official benchmark")
+    lines += [
+        f"{task.name}: {task.items} of {task.items_in_full} items (--limit), not a score to publish"
+        for task in record.tasks
+        if task.items < task.items_in_full
+    ]
+    truncated = {outcome.query_id for outcomes in record.outcomes.values() for outcome in outcomes if outcome.truncated}
+    if truncated:
+        lines.append(f"{len(truncated)} queries had captions longer than the model's context; they were truncated")
+    return lines
+
+
+def _rows(record: RunRecord) -> list[tuple[str, ...]]:
+    """Whole groups last, so that the headline stands next to the prompt."""
+    grouped = {member for members in record.groups.values() for member in members}
+    single = [name for name in record.metrics if name not in record.groups]
+    rows = [_row(name, value) for name in single for value in _shown(record, name, alone=name not in grouped)]
+    return rows + [_row(name, value) for name in record.groups for value in _shown(record, name, alone=False)]
+
+
+def _shown(record: RunRecord, name: str, *, alone: bool) -> list[MetricValue]:
+    """The whole of a task or group; the subsets too for a task that has several and is no part of a group."""
+    values = record.metrics[name]
+    member = record.groups.get(name, (name,))[0]
+    (protocol,) = {task.protocol for task in record.tasks if task.name == member}
+    metrics = _METRICS_SHOWN.get(protocol, tuple(value.name for value in values))
+    split = alone and len({value.subset for value in values}) > 2  # more than one subset beside the whole
+    return [value for value in values if value.name in metrics and (split or not value.subset)]
+
+
+def _row(name: str, value: MetricValue) -> tuple[str, ...]:
+    return (
+        f"{name}/{value.subset}" if value.subset else name,
+        value.name,
+        f"{100 * value.value:.1f}",
+        f"{100 * value.low:.1f} - {100 * value.high:.1f}",
+        f"{100 * value.chance:.1f}",
+        str(value.n),
+        str(value.unscored),
+        str(value.ties),
+    )

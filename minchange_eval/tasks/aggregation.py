@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-COUNTS = frozenset({"queries", "unscored", "tied"})
+FEWER_IS_BETTER = frozenset({"unscored", "tied"})
 
 
 def share(pairs: Sequence[tuple[int, int]]) -> float:

@@ -13,7 +13,8 @@ from PIL import Image
 from minchange_eval.core.answers import read_answer
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.images import open_image
-from minchange_eval.core.items import CandidateSet, ChoiceQuestion, Item
+from minchange_eval.core.items import CandidateSet, Item
+from minchange_eval.core.metrics import Kind
 from minchange_eval.core.prompts import Prompt, candidate_labels, render
 from minchange_eval.core.queries import Query, queries_of_set, query_of_question
 from minchange_eval.core.record import QueryOutcome, outcome_of
@@ -38,6 +39,7 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         outcomes: after aggregation, on rank 0: every query of the run.
     """
 
+    kind: ClassVar[Kind]
     metrics: ClassVar[dict[str, Callable[[list[Any]], float]]] = {}
 
     def __init__(self, config: dict[str, Any], model_name: str | None = None) -> None:
@@ -68,7 +70,7 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         # In place of lmms-eval's registry of metrics by output type, of which none fits a candidate set.
         self._metric_fn_list: dict[str, None] = dict.fromkeys(self.metrics)
         self._metric_fn_kwargs: dict[str, dict[str, Any]] = {name: {} for name in self.metrics}
-        self._higher_is_better = {name: name not in aggregation.COUNTS for name in self.metrics}
+        self._higher_is_better = {name: name not in aggregation.FEWER_IS_BETTER for name in self.metrics}
         self._aggregation_list = {**self.metrics, "queries": self._keep_outcomes}
 
     def queries(self, item: Item) -> tuple[Query, ...]:
@@ -164,6 +166,8 @@ def _words(query: Query, prompt: Prompt) -> str:
 class CandidateSetTask(StoreTask):
     """K x K sets: accuracies over queries, text, image and group scores over sets."""
 
+    kind = "sets"
+
     metrics: ClassVar[dict[str, Callable[[list[Any]], float]]] = {
         "i2t_accuracy": aggregation.share,
         "t2i_accuracy": aggregation.share,
@@ -195,6 +199,8 @@ class CandidateSetTask(StoreTask):
 class ChoiceTask(StoreTask):
     """Questions with options: accuracy over questions (`micro`) and the mean over subsets (`macro`)."""
 
+    kind = "questions"
+
     metrics: ClassVar[dict[str, Callable[[list[Any]], float]]] = {
         "macro": aggregation.mean_of_subsets,
         "micro": aggregation.share,
@@ -211,6 +217,3 @@ class ChoiceTask(StoreTask):
             "unscored": int(outcome.unscored),
             "tied": int(outcome.tie),
         }
-
-
-__all__ = ["CandidateSetTask", "ChoiceQuestion", "ChoiceTask", "StoreTask"]
