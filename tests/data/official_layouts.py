@@ -69,9 +69,7 @@ def _write_spec_subset(folder: Path, subset: str, sets: int, seed: int, edge_px:
         for i, image in enumerate(images):
             (folder / image).write_bytes(picture_bytes((seed, subset, number, i), edge_px))
             keys = dice.sample(images, len(images))
-            text_to_image.append(
-                {"query": f"A {name} that is {subset} {i}.", "keys": keys, "label": keys.index(image)}
-            )
+            text_to_image.append({"query": f"A {name} that is {subset} {i}.", "keys": keys, "label": keys.index(image)})
             texts = dice.sample(captions, len(captions))
             image_to_text.append({"query": image, "keys": texts, "label": texts.index(captions[i])})
     dice.shuffle(image_to_text)  # nothing says that the two files have one order
@@ -88,7 +86,9 @@ def write_zip_of(folder: Path, zip_path: Path, inside: str = "data/") -> Path:
     return zip_path
 
 
-def vismin_rows(rows_per_category: int = 2, seed: int = 0, edge_px: int = 16, *, stale: bool = False) -> list[dict[str, Any]]:
+def vismin_rows(
+    rows_per_category: int = 2, seed: int = 0, edge_px: int = 16, *, stale: bool = False
+) -> list[dict[str, Any]]:
     """Rows of VisMin's benchmark; ids restart per category. `stale`: with the column names of the Hub's page."""
     names = (
         ("question_1", "question_2", "question_3", "question_4")
