@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minchange_eval.core.answers import med_letter, read_answer, vismin_matches, vismin_normalised, write_scores
+
+LETTERS, WORDS = "ABCD", ("First", "Second")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "B",
+        "b",
+        "(B)",
+        "(b)",
+        "B.",
+        "B)",
+        " B \n",
+        "**B**",
+        "`B`",
+        "Option B",
+        "The answer is B.",
+        "The correct answer is (B).",
+        "Answer: B",
+        "answer:B",
+        "**Answer:** B",
+        "Answer: **B**",
+        "Answer - B",
+        "Answer: (B) In the second image, a cat is gone.",
+        "B. In the second image, a cat is gone.",
+        "(B) A cat is gone.",
+        "B: a cat is gone",
+        "B, because the cat is gone.",
+        "B is correct.",
+        "B\n\nThe cat is gone.",
+        "Option A shows a cat, option C a dog. The answer is B.",
+        r"So the result is $\boxed{B}$.",
+        "<answer>B</answer>",
+        "<think>Perhaps A? Or C.</think>\nB",
+        "Answer: B\n\nFinal answer: B",
+        "My answer is option B",
+    ],
+)
+def test_a_reply_that_names_one_letter_is_read(reply: str) -> None:
+    assert read_answer(reply, LETTERS).choice == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        " ",
+        "?",
+        "I cannot tell.",
+        "A or B",
+        "A/B",
+        "Answer: A or B",
+        "Answer: A, B",
+        "Answer: A and B.",
+        "(A) or (B)",
+        "Answer: A. Answer: B.",
+        "not B",
+        "Not (B).",
+        "B is not correct",
+        "A cat is on the mat.",
+        "Answer: A cat",
+        "a cat",
+        "E",
+        "Answer: E",
+        "BB",
+        "B-52",
+        "I",
+        "A. B. C. D.",
+        "A. a cat\nB. a dog",
+        "Both A and B",
+        "neither",
+        "Cat.",
+        '{"scores": [1, 2]}',
+        '{"scores": [1, 2, 3, "4"]}',
+        '{"scores": [true, false, true, false]}',
+        '{"answer": 1}',
+        "[1, 2, 3, 4]",
+        "{" * 5000,
+        '{"scores":' + "[" * 100_000,
+    ],
+)
+def test_a_reply_that_names_no_letter_or_two_is_unreadable_and_not_guessed(reply: str) -> None:
+    answer = read_answer(reply, LETTERS)
+    assert (answer.choice, answer.scores, answer.text) == (None, None, reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice"),
+    [
+        ("First", 0),
+        ("second.", 1),
+        ("The first image.", 0),
+        ("Second image", 1),
+        ("The second image better aligns with the description.", 1),
+        ("Answer: First", 0),
+        ("The answer is the second image", 1),
+        ("First. It has a cat.", 0),
+        ("First or Second", None),
+        ("First and second", None),
+        ("First, let me look at the pictures.", None),
+        ("The first image does not match.", None),
+        ("The first image has a cat, the second image a dog.", None),
+        ("Seconds later", None),
+        ("B", None),
+    ],
+)
+def test_word_labels_are_read_where_they_are_the_answer(reply: str, choice: int | None) -> None:
+    assert read_answer(reply, WORDS).choice == choice
+
+
+@given(st.lists(st.floats(width=32), min_size=2, max_size=9), st.integers(0, 9))
+def test_scores_come_back_as_the_same_float32(scores: list[float], truncated: int) -> None:
+    text = write_scores(np.array(scores, dtype=np.float32), truncated=truncated)
+    answer = read_answer(text, "ABCDEFGHI"[: len(scores)])
+    assert answer.truncated == truncated
+    assert answer.text is None
+    assert answer.scores is not None
+    for given_score, read in zip(scores, answer.scores, strict=True):
+        assert (read is None and not np.isfinite(given_score)) or np.float32(read) == np.float32(given_score)
+
+
+def test_scores_are_written_as_strict_json_in_their_shortest_form() -> None:
+    text = write_scores(np.array([0.1, np.inf, -np.inf, np.nan], dtype=np.float32))
+    assert json.loads(text, parse_constant=pytest.fail) == {"scores": [0.1, None, None, None], "truncated": 0}
+
+
+@given(st.text())
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    assert read_answer(text, LETTERS).truncated == 0
+    assert read_answer(text, WORDS).scores is None or text.lstrip().startswith("{")
+    vismin_matches(text, "A")
+    med_letter(text)
+
+
+@pytest.mark.parametrize("labels", [("A",), ("A", "a"), ()])
+def test_labels_that_cannot_be_told_apart_are_refused(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="labels"):
+        read_answer("A", labels)
+
+
+@pytest.mark.parametrize(
+    ("reply", "normalised"),
+    [("(A) a cat", "a"), ("B) dog", "b"), ("First.\nBecause", "first"), ("The  Answer: a!", "the answer a"), ("", "")],
+)
+def test_vismins_normalisation_follows_its_released_steps(reply: str, normalised: str) -> None:
+    assert vismin_normalised(reply) == normalised
+
+
+def test_vismins_matching_accepts_a_token_the_whole_reply_or_the_phrase() -> None:
+    assert vismin_matches("I pick A here", "A")
+    assert vismin_matches("First", "First")
+    assert vismin_matches("the answer firstly", "First")  # "answer first" is a part of it
+    assert not vismin_matches("B", "A")
+
+
+def test_meds_letter_is_the_first_one_after_answer_and_none_is_drawn() -> None:
+    assert med_letter("Answer: a\nAnswer: B") == "A"
+    assert med_letter("answer: A") is None
+    assert med_letter("The answer is A") is None
