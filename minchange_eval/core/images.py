@@ -37,7 +37,7 @@ def decode(data: bytes, name: str) -> Image.Image:
     try:
         picture.load()
         return _as_rgb(ImageOps.exif_transpose(picture))
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # damaged files make Pillow's decoders raise whatever it may be
         raise DataError(f"image {name}: is cut off or damaged ({error}); get the file again") from error
 
 
@@ -47,7 +47,11 @@ def check(data: bytes, name: str) -> tuple[int, int]:
     Raises:
         DataError: as in `open_image`; also for an animation, of which no single frame is the picture that was meant.
     """
-    frames = getattr(_opened(data, name), "n_frames", 1)
+    picture = _opened(data, name)
+    try:
+        frames = getattr(picture, "n_frames", 1)
+    except Exception as error:  # as in `decode`
+        raise DataError(f"image {name}: is cut off or damaged ({error}); get the file again") from error
     if frames != 1:
         raise DataError(f"image {name}: expected one picture, got an animation of {frames} frames")
     return decode(data, name).size
@@ -62,7 +66,7 @@ def _opened(data: bytes, name: str) -> Image.Image:
         raise DataError(_bomb(name)) from error
     except UnidentifiedImageError as error:
         raise DataError(f"image {name}: expected {', '.join(FORMATS)}, got bytes that begin {data[:12]!r}") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # as in `decode`
         raise DataError(f"image {name}: cannot be opened ({error}); get the file again") from error
     # Pillow only warns up to twice its limit; turning the warning into an error is not safe in threads
     if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):

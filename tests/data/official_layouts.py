@@ -151,7 +151,8 @@ def write_med_release(folder: Path, per_type: int = 1, seed: int = 0, edge_px: i
             (images / f"{number}{end}.jpg").write_bytes(picture_bytes((seed, "med", number, end), edge_px))
         right = dice.randrange(4)
         options = [
-            f"{letter}. In the {'second' if i % 2 else 'first'} image, the {dice.choice(_NAMES)} is {i}.{'' if i == right else ' '}"
+            f"{letter}. In the {'second' if i % 2 else 'first'} image, the {dice.choice(_NAMES)} is {i}."
+            + ("" if i == right else " ")  # as in the release, where it gives the right one away
             for i, letter in enumerate("ABCD")
         ]
         rows.append(

@@ -116,7 +116,7 @@ def test_med_without_a_source_says_where_it_is() -> None:
 
 
 def test_a_source_without_the_json_names_the_repository(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected MED_bench.json"):
+    with pytest.raises(UsageError, match=r"expected MED_bench.json"):
         prepare("med", tmp_path)
 
 

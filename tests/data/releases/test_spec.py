@@ -182,7 +182,7 @@ def test_half_a_subset_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_source_without_subsets_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="expected folders absolute_size, .* got none"):
+    with pytest.raises(DataError, match=r"expected folders absolute_size, .* got none"):
         prepare("spec", tmp_path / "empty")
     with pytest.raises(UsageError, match="there is no such file or folder"):
         prepare("spec", tmp_path / "nowhere")

@@ -76,7 +76,7 @@ def test_an_unknown_category_is_a_broken_row(tmp_path: Path) -> None:
 def test_a_missing_image_is_a_broken_row(tmp_path: Path) -> None:
     rows = vismin_rows(1)
     rows[2]["image_1"] = {"bytes": None, "path": "gone.jpg"}
-    with pytest.raises(DataError, match="row 3 image_1: file 'gone.jpg' is missing and the row holds no bytes"):
+    with pytest.raises(DataError, match=r"row 3 image_1: file 'gone.jpg' is missing and the row holds no bytes"):
         prepare("vismin", write_parquet(tmp_path / "p", rows))
 
 
@@ -95,7 +95,7 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
     folder = write_vismin_release(tmp_path / "hub", 3)
     shard = folder / "data" / "test" / "data-00001-of-00002.arrow"
     shard.write_bytes(shard.read_bytes()[:-2000])
-    with pytest.raises(DataError, match="data-00001-of-00002.arrow: is cut off or damaged"):
+    with pytest.raises(DataError, match=r"data-00001-of-00002.arrow: is cut off or damaged"):
         prepare("vismin", folder)
 
 
@@ -107,5 +107,5 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_shards_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="expected .arrow or .parquet files"):
+    with pytest.raises(UsageError, match=r"expected .arrow or .parquet files"):
         prepare("vismin", tmp_path / "empty")

@@ -50,14 +50,14 @@ def test_a_label_out_of_range_and_a_line_that_is_no_json_are_named(tmp_path: Pat
     with pytest.raises(DataError, match=r"test.jsonl row 2: field 'label': expected 0..1, got 2"):
         prepare("vsr", folder)
     path.write_text(text + "{half")
-    with pytest.raises(DataError, match="test.jsonl line 5: is no JSON"):
+    with pytest.raises(DataError, match=r"test.jsonl line 5: is no JSON"):
         prepare("vsr", folder)
 
 
 def test_an_unknown_split_is_reported(tmp_path: Path) -> None:
     folder = write_vsr_release(tmp_path / "vsr")
     (folder / "random" / "test.jsonl").rename(folder / "random" / "extra.jsonl")
-    with pytest.raises(DataError, match="extra.jsonl: is none of the splits random_train"):
+    with pytest.raises(DataError, match=r"extra.jsonl: is none of the splits random_train"):
         prepare("vsr", folder)
     with pytest.raises(UsageError, match="expected jsonl splits"):
         prepare("vsr", folder / "train2017")
