@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-DTYPES = ("fp32", "bf16", "fp16")
-
 
 @dataclass(frozen=True)
 class Tokens:
@@ -47,17 +45,24 @@ class Encoder(ABC):
     packages: Mapping[str, str]
 
     @abstractmethod
-    def prepare_image(self, picture: Image.Image) -> torch.Tensor:
-        """One RGB picture as the model takes it: [channels, height, width], float32. Called in loader threads."""
+    def prepare_image(self, picture: Image.Image) -> dict[str, torch.Tensor]:
+        """One RGB picture as the model takes it: name -> tensor of one fixed shape. Called in loader threads."""
 
     @abstractmethod
     def tokenize(self, captions: Sequence[str]) -> Tokens:
-        """Captions as the model takes them, cut to its context, padded to one length. Called in loader threads."""
+        """Captions as the model takes them, cut to its context, padded to one length."""
 
     @abstractmethod
-    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[images, channels, height, width] -> [images, width of the embedding], not normalised."""
+    def encode_images(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """name -> [images, …] as `prepare_image` gives them  ->  [images, width of the embedding], not normalised."""
 
     @abstractmethod
     def encode_texts(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """name -> [captions, tokens]  ->  [captions, width of the embedding], not normalised."""
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The torch dtype of `fp32`, `bf16` or `fp16`."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]

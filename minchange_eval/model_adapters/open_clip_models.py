@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
-from minchange_eval.model_adapters.encoder import Encoder, Tokens
+from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
 from minchange_eval.model_adapters.model_args import flag
 from minchange_eval.model_adapters.weights import check_readable, weights_sha256
 
@@ -215,19 +215,18 @@ class OpenClipEncoder(Encoder):
         self._prepare = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         self._tokenizer = open_clip.get_tokenizer(source.name)
         self._context = int(getattr(model, "context_length", 0) or self._tokenizer.context_length)
-        self._input_dtype = _input_dtype(dtype)
+        self._input_dtype = torch_dtype(dtype)
 
-    def prepare_image(self, picture: Image.Image) -> torch.Tensor:
-        pixels: torch.Tensor = self._prepare(picture)
-        return pixels
+    def prepare_image(self, picture: Image.Image) -> dict[str, torch.Tensor]:
+        return {"image": self._prepare(picture)}
 
     def tokenize(self, captions: Sequence[str]) -> Tokens:
         tokens = self._tokenizer(list(captions), context_length=self._context)
         longest = _length_counter(self._tokenizer)
         return Tokens({"text": tokens}, tuple(longest(caption) > self._context for caption in captions))
 
-    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        embeddings: torch.Tensor = self.model.encode_image(pixels.to(self._input_dtype))  # type: ignore[operator]
+    def encode_images(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        embeddings: torch.Tensor = self.model.encode_image(inputs["image"].to(self._input_dtype))  # type: ignore[operator]
         return embeddings
 
     def encode_texts(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -268,12 +267,6 @@ def _in_precision(model: Any, device: torch.device, dtype: str) -> Any:
 
     _set_model_device_and_precision(model, device, dtype, "timm" in type(model.visual).__name__.lower())
     return model
-
-
-def _input_dtype(dtype: str) -> torch.dtype:
-    import torch
-
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
 
 
 def _length_counter(tokenizer: Any) -> Callable[[str], int]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content")
 Prepared = TypeVar("Prepared")
+Inputs = dict[str, "torch.Tensor"]  # name -> [rows, …], or of one row
 Rows = tuple[NDArray[np.float32], tuple[bool, ...]]  # [rows, width], each of length 1; was the text of each cut?
 
 
@@ -42,16 +44,19 @@ def stream_images(
         DataError: an image cannot be read; it is named.
         BatchTooLargeError: out of memory; the batches that came before are good.
     """
+    import torch
+
     with _threads(loaders) as pool:
 
-        def prepare(batch: Sequence[ImageSource]) -> list[Callable[[], torch.Tensor]]:
+        def prepare(batch: Sequence[ImageSource]) -> list[Callable[[], Inputs]]:
             if pool is None:
-                return [lambda source=source: _pixels(encoder, source) for source in batch]  # type: ignore[misc]
-            return [pool.submit(_pixels, encoder, source).result for source in batch]
+                return [partial(_loaded, encoder, source) for source in batch]
+            return [pool.submit(_loaded, encoder, source).result for source in batch]
 
-        def compute(rows: list[Callable[[], torch.Tensor]]) -> Rows:
-            vectors = _image_forward(encoder, [row() for row in rows], batch_size)
-            return vectors, (False,) * len(rows)
+        def compute(rows: list[Callable[[], Inputs]]) -> Rows:
+            loaded = [row() for row in rows]
+            inputs = {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
+            return _forward(encoder, encoder.encode_images, inputs, batch_size), (False,) * len(rows)
 
         yield from _stream(sources, prepare, compute, batch_size, lanes)
 
@@ -60,7 +65,7 @@ def stream_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, 
     """Embeddings of captions, batch after batch, in the order of `captions`; arguments and errors as for images."""
 
     def compute(tokens: Tokens) -> Rows:
-        return _text_forward(encoder, tokens, batch_size), tokens.truncated
+        return _forward(encoder, encoder.encode_texts, tokens.inputs, batch_size), tokens.truncated
 
     # Fast tokenizers refuse to be used by two threads at once, so captions are prepared in the calling thread.
     yield from _stream(captions, encoder.tokenize, compute, batch_size, lanes)
@@ -115,36 +120,24 @@ def _out_of_memory(batch_size: int) -> str:
     return f"out of memory in a forward of batch size {batch_size}; take a smaller model, dtype=bf16 or another device"
 
 
-def _pixels(encoder: Encoder, source: ImageSource) -> torch.Tensor:
+def _loaded(encoder: Encoder, source: ImageSource) -> Inputs:
     try:
         return encoder.prepare_image(open_image(source))
     except OSError as error:
         raise DataError(f"image {source.name}: cannot be read ({error}); prepare the data again") from error
 
 
-def _image_forward(encoder: Encoder, rows: list[torch.Tensor], batch_size: int) -> NDArray[np.float32]:
+def _forward(
+    encoder: Encoder, tower: Callable[[Inputs], torch.Tensor], inputs: Inputs, batch_size: int
+) -> NDArray[np.float32]:
+    """Embeddings [rows, width] in float32 of length 1; a row of zeros becomes NaN, and its queries unscored."""
     import torch
 
-    pixels = torch.zeros((batch_size, *rows[0].shape))
-    for row, picture in enumerate(rows):
-        pixels[row] = picture
+    rows = len(next(iter(inputs.values())))
+    if rows < batch_size:  # filled up with copies of the first row: zeros are no valid input for every model
+        order = torch.tensor([*range(rows), *[0] * (batch_size - rows)])
+        inputs = {name: values[order] for name, values in inputs.items()}
     with torch.inference_mode():
-        return _unit_length(encoder.encode_images(pixels.to(encoder.device)), len(rows))
-
-
-def _text_forward(encoder: Encoder, tokens: Tokens, batch_size: int) -> NDArray[np.float32]:
-    import torch
-
-    count = len(tokens.truncated)
-    # Filled up with copies of the first caption: a caption of zeros would be no valid input for every model.
-    order = torch.tensor([*range(count), *[0] * (batch_size - count)])
-    with torch.inference_mode():
-        inputs = {name: values[order].to(encoder.device) for name, values in tokens.inputs.items()}
-        return _unit_length(encoder.encode_texts(inputs), count)
-
-
-def _unit_length(embeddings: torch.Tensor, count: int) -> NDArray[np.float32]:
-    """The first rows in float32, of length 1; a row of zeros becomes NaN and its queries unscored."""
-    rows = embeddings[:count].float()
-    unit: NDArray[np.float32] = (rows / rows.norm(dim=-1, keepdim=True)).cpu().numpy()
+        embeddings = tower({name: values.to(encoder.device) for name, values in inputs.items()})[:rows].float()
+        unit: NDArray[np.float32] = (embeddings / embeddings.norm(dim=-1, keepdim=True)).cpu().numpy()
     return unit
