@@ -1,11 +1,8 @@
-"""A CLIP as a folder that open_clip reads (`local-dir:FOLDER`): architecture, weights, merges.
+"""A CLIP as a folder that open_clip reads (`local-dir:FOLDER`): architecture, weights, tokenizer.
 
-    open_clip_config.json        {"model_cfg": ..., "preprocess_cfg": ...}
-    open_clip_model.safetensors  every tensor in half precision; loading casts them into the float32 model
-    merges.txt.gz                a trimmed vocabulary, if the model has one
-
-`text_cfg.tokenizer_kwargs.bpe_path` names the merges file relative to the folder; whoever builds the tokenizer passes
-the joined path, because open_clip would look in the working directory.
+open_clip_config.json                  {"model_cfg": ..., "preprocess_cfg": ...}
+open_clip_model.safetensors            every tensor in half precision; loading casts them into the float32 model
+tokenizer.json, tokenizer_config.json  a vocabulary of the model's own, if it has one
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +19,28 @@ from torch import Tensor
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.trainers.clip.model import ContrastiveModel
+from minchange_eval.trainers.clip.vocabulary import Merge, tokenizer_files
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
-MERGES_FILE = "merges.txt.gz"
+
+
+def write_tokenizer(folder: Path, merges: Sequence[Merge], context: int) -> None:
+    """Write the tokenizer of a trimmed vocabulary into a checkpoint's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in tokenizer_files(merges, context).items():
+        _write_atomically(folder / name, content)
 
 
 def write_checkpoint(
-    folder: Path,
-    model: ContrastiveModel,
-    model_cfg: Mapping[str, Any],
-    preprocess_cfg: Mapping[str, Any],
-    merges: bytes | None = None,
+    folder: Path, model: ContrastiveModel, model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str, Any]
 ) -> None:
-    """Write the folder; each file is complete or not there, the weights come last.
+    """Write architecture and weights; each file is complete or not there, the weights come last.
 
     Args:
         model: any dtype; floating-point tensors are stored in half precision.
         model_cfg: what open_clip's `CLIP` takes.
         preprocess_cfg: size, mean, std, interpolation, resize_mode, as open_clip names them.
-        merges: bytes of the merges file, for a model with a trimmed vocabulary.
 
     Raises:
         DataError: a weight is too large for half precision or not finite.
@@ -51,8 +50,6 @@ def write_checkpoint(
     halves = {name: _half(name, tensor) for name, tensor in sorted(model.state_dict().items())}
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     folder.mkdir(parents=True, exist_ok=True)
-    if merges is not None:
-        _write_atomically(folder / MERGES_FILE, merges)
     _write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
     _write_atomically(folder / WEIGHTS_FILE, save(halves))
 
@@ -70,18 +67,14 @@ def load_checkpoint(folder: Path) -> tuple[ContrastiveModel, Any, Any]:
             raise DataError(f"checkpoint {folder}: has no {name}; expected a folder written by write_checkpoint")
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     model.eval()
-    return model, preprocess, load_tokenizer(folder)
+    return model, preprocess, open_clip.get_tokenizer(f"local-dir:{folder}")
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """open_clip's tokenizer for the folder, with the folder's own merges where it has them."""
-    import open_clip
+def load_tokenizer(folder: Path, context: int) -> Any:
+    """The tokenizer that `write_tokenizer` wrote, as `load_checkpoint` gives it, before there are weights."""
+    from open_clip.tokenizer import HFTokenizer
 
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    settings = dict(config["model_cfg"]["text_cfg"].get("tokenizer_kwargs") or {})
-    if "bpe_path" in settings:
-        settings["bpe_path"] = str(folder / settings["bpe_path"])
-    return open_clip.get_tokenizer(f"local-dir:{folder}", **settings)
+    return HFTokenizer(str(folder), context_length=context, clean="lower")
 
 
 def _half(name: str, tensor: Tensor) -> Tensor:

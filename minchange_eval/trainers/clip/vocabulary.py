@@ -9,11 +9,15 @@ only more of them.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 Merge = tuple[str, str]
+SPECIAL = ("<pad>", "<start_of_text>", "<end_of_text>")
+_WORDS_OF_CLIP = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _WORD = re.compile(r"[^\W\d_]+|\d|[^\s\w]+")
 
 
@@ -40,15 +44,80 @@ def trimmed_merges(merges: Sequence[Merge], texts: Iterable[str], keep_first: in
     return [merge for rank, merge in enumerate(merges) if rank < keep_first or rank in used]
 
 
-def merges_file(merges: Iterable[Merge]) -> bytes:
-    """The bytes of a merges file that open_clip's `SimpleTokenizer(bpe_path=...)` reads; the same on every machine."""
-    lines = ["#version: a subset of CLIP's merges, in their order", *(" ".join(merge) for merge in merges)]
-    return gzip.compress("\n".join(lines).encode("utf-8"), mtime=0)
+def vocabulary(merges: Iterable[Merge]) -> dict[str, int]:
+    """Token ids: bytes, bytes that end a word, what each merge makes, then pad, start and end of text.
+
+    The end of text has the largest id, which is where open_clip pools the text.
+    """
+    from open_clip.tokenizer import bytes_to_unicode
+
+    symbols = list(bytes_to_unicode().values())
+    tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols), *("".join(merge) for merge in merges), *SPECIAL]
+    return {token: number for number, token in enumerate(tokens)}
 
 
-def vocabulary_size(merges: Sequence[Merge]) -> int:
-    """Tokens of a tokenizer with these merges: 256 bytes, 256 bytes that end a word, merges, start and end of text."""
-    return 2 * 256 + len(merges) + 2
+def tokenizer_files(merges: Sequence[Merge], context: int) -> dict[str, bytes]:
+    """What a folder needs for open_clip (and transformers) to build this tokenizer; the same bytes on every machine.
+
+    It splits as open_clip's `SimpleTokenizer` over the same merges does, if texts are cleaned and lower-cased as there
+    (`tokenizer_kwargs: {"clean": "lower"}`).
+    """
+    pad, start, end = SPECIAL
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": pad,
+        "bos_token": start,
+        "eos_token": end,
+        "model_max_length": context,
+        "clean_up_tokenization_spaces": False,
+    }
+    return {
+        "tokenizer.json": _json(_tokenizer(merges, vocabulary(merges))),
+        "tokenizer_config.json": _json(settings),
+    }
+
+
+def _tokenizer(merges: Sequence[Merge], ids: dict[str, int]) -> dict[str, Any]:
+    """The `tokenizers` library's own format, version 1.0."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    _, start, end = SPECIAL
+    ends = {token: {"SpecialToken": {"id": token, "type_id": 0}} for token in (start, end)}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": ids[token], "content": token, **flags} for token in SPECIAL],
+        "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": _WORDS_OF_CLIP}, "behavior": "Removed", "invert": True},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [ends[start], {"Sequence": {"id": "A", "type_id": 0}}, ends[end]],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (start, end)},
+        },
+        "decoder": None,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": ids,
+            "merges": [" ".join(merge) for merge in merges],
+        },
+    }
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=0) + "\n").encode()
 
 
 def _merge(line: str) -> Merge:

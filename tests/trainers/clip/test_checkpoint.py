@@ -8,9 +8,9 @@ from safetensors import safe_open
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.trainers.clip import checkpoint
-from minchange_eval.trainers.clip.checkpoint import load_checkpoint, write_checkpoint
+from minchange_eval.trainers.clip.checkpoint import load_checkpoint, load_tokenizer, write_checkpoint, write_tokenizer
 from minchange_eval.trainers.clip.model import new_model
-from minchange_eval.trainers.clip.vocabulary import clip_merges, merges_file, vocabulary_size
+from minchange_eval.trainers.clip.vocabulary import clip_merges, vocabulary
 
 PREPROCESS = {"size": [32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bicubic"}
 MERGES = clip_merges()[:50]
@@ -19,18 +19,20 @@ MERGES = clip_merges()[:50]
 @pytest.fixture(scope="module")
 def model_cfg(small_clip: dict[str, Any]) -> dict[str, Any]:
     """The small model with a vocabulary of 50 merges, kept in the folder."""
-    vocabulary = {"vocab_size": vocabulary_size(MERGES), "tokenizer_kwargs": {"bpe_path": checkpoint.MERGES_FILE}}
-    return {**small_clip, "text_cfg": small_clip["text_cfg"] | vocabulary}
+    own = {"vocab_size": len(vocabulary(MERGES)), "hf_tokenizer_name": "own", "tokenizer_kwargs": {"clean": "lower"}}
+    return {**small_clip, "text_cfg": small_clip["text_cfg"] | own}
 
 
 def test_what_was_written_loads_as_float32_with_its_own_tokenizer_and_preprocessing(
     tmp_path: Path, model_cfg: dict[str, Any]
 ) -> None:
     model = new_model(model_cfg, seed=3)
-    write_checkpoint(tmp_path / "model", model, model_cfg, PREPROCESS, merges_file(MERGES))
+    write_tokenizer(tmp_path / "model", MERGES, context=4)
+    write_checkpoint(tmp_path / "model", model, model_cfg, PREPROCESS)
     loaded, preprocess, tokenizer = load_checkpoint(tmp_path / "model")
-    assert tokenizer.vocab_size == vocabulary_size(MERGES)
-    assert tokenizer.context_length == 4
+    before = load_tokenizer(tmp_path / "model", context=4)
+    assert tokenizer("A cat & a dog").tolist() == before("A cat & a dog").tolist()
+    assert tokenizer("cat").shape == (1, 4)
     assert "size=32" in str(preprocess).replace("(32, 32)", "32")
     for name, tensor in model.state_dict().items():
         there = loaded.state_dict()[name]
@@ -39,7 +41,7 @@ def test_what_was_written_loads_as_float32_with_its_own_tokenizer_and_preprocess
 
 
 def test_floating_point_weights_are_stored_in_half_precision(tmp_path: Path, model_cfg: dict[str, Any]) -> None:
-    write_checkpoint(tmp_path, new_model(model_cfg, seed=3), model_cfg, PREPROCESS, merges_file(MERGES))
+    write_checkpoint(tmp_path, new_model(model_cfg, seed=3), model_cfg, PREPROCESS)
     with safe_open(tmp_path / checkpoint.WEIGHTS_FILE, "pt") as file:
         kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  (no mapping)
     assert kinds == {"F16", "I64"}
@@ -51,16 +53,16 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_beside(
     model = new_model(model_cfg, seed=3)
     contents = []
     for _ in range(2):
-        write_checkpoint(tmp_path, model, model_cfg, PREPROCESS, merges_file(MERGES))
+        write_checkpoint(tmp_path, model, model_cfg, PREPROCESS)
         contents.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert contents[0] == contents[1]
-    assert set(contents[0]) == {checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, checkpoint.MERGES_FILE}
+    assert set(contents[0]) == {checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE}
 
 
 def test_a_write_that_fails_leaves_the_old_weights_whole(
     tmp_path: Path, model_cfg: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_checkpoint(tmp_path, new_model(model_cfg, seed=3), model_cfg, PREPROCESS, merges_file(MERGES))
+    write_checkpoint(tmp_path, new_model(model_cfg, seed=3), model_cfg, PREPROCESS)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def disk_full(_descriptor: int) -> None:
@@ -68,7 +70,7 @@ def test_a_write_that_fails_leaves_the_old_weights_whole(
 
     monkeypatch.setattr(os, "fsync", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        write_checkpoint(tmp_path, new_model(model_cfg, seed=4), model_cfg, PREPROCESS, merges_file(MERGES))
+        write_checkpoint(tmp_path, new_model(model_cfg, seed=4), model_cfg, PREPROCESS)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
