@@ -88,12 +88,14 @@ def _mottle(stream: BitStream, rows: int, columns: int, cells: int, depth: int) 
     down = max(2, cells * rows // max(rows, columns) + 1)
     values = [[stream.between(-depth, depth) for _ in range(cells + 2)] for _ in range(down + 1)]
     grid = np.array(values, dtype=np.int32) * 256
-    y, x = np.arange(rows) * (down - 1) * 256 // rows, np.arange(columns) * cells * 256 // columns
+    y = np.arange(rows, dtype=np.int32) * (down - 1) * 256 // rows
+    x = np.arange(columns, dtype=np.int32) * cells * 256 // columns
     fy, fx = (y % 256)[:, None], (x % 256)[None, :]
     y0, x0 = (y // 256)[:, None], (x // 256)[None, :]
     upper = grid[y0, x0] * (256 - fx) + grid[y0, x0 + 1] * fx
     lower = grid[y0 + 1, x0] * (256 - fx) + grid[y0 + 1, x0 + 1] * fx
-    return ((upper * (256 - fy) + lower * fy) >> 24)[..., None].astype(np.int32)
+    smooth: _Field = ((upper * (256 - fy) + lower * fy) // (1 << 24)).astype(np.int32)[..., None]
+    return smooth
 
 
 def _blob(picture: _Field, x: int, y: int, width: int, height: int, colour: Colour, strength: int) -> None:

@@ -21,7 +21,7 @@ _RATIO = {
     "larger": ("the {x} {is_} larger than the {y}", "the {x} {seems_} larger than the {y}"),
 }
 _CELL = ("the {x} {is_} {where} of the image", "{a_x} {where} of the picture", "{a_x} placed {where} of the image")
-_CELL_WORDS = {
+CELL_WORDS = {
     "top left": "in the top left corner",
     "top": "at the top center",
     "top right": "in the top right corner",
@@ -77,7 +77,7 @@ def _relative_size(wording: int, value: str, names: Sequence[str]) -> str:
 
 
 def _absolute_spatial(wording: int, value: str, names: Sequence[str]) -> str:
-    return _picked(_CELL, wording).format(where=_CELL_WORDS[value], **_words(names[0]))
+    return _picked(_CELL, wording).format(where=CELL_WORDS[value], **_words(names[0]))
 
 
 def _relative_spatial(wording: int, value: str, names: Sequence[str]) -> str:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from math import isqrt
 from typing import Any
 
+from minchange_eval.core.errors import UsageError
 from minchange_eval.generators.procedural.backdrops import Backdrop, View, boards_px, kinds_of
 from minchange_eval.generators.procedural.bits import BitStream
 from minchange_eval.generators.procedural.categories import CATEGORY, Home, Rest
+from minchange_eval.generators.procedural.colours import PAINTABLE, PATTERNABLE
 from minchange_eval.generators.procedural.scene import (
     Scene,
     centred,
@@ -92,6 +94,27 @@ def backdrop_for(stream: BitStream, names: Names, views: Sequence[View], horizon
     return Backdrop(kind, stream.below(1 << 30), horizon_percent + stream.between(-4, 4))
 
 
+def check_categories(categories: Names) -> None:
+    """Whether every kind of change finds something to change among these.
+
+    Raises:
+        UsageError: a name is unknown, or some kind of change finds nothing.
+    """
+    unknown = [name for name in categories if name not in CATEGORY]
+    if unknown:
+        raise UsageError(f"unknown categories {', '.join(unknown)}; known are {', '.join(CATEGORY)}")
+    found = {
+        "8 that stand on the ground": len(resting(categories, View.GROUND)) >= 8,
+        "one as wide as high": any(fills_a_square(name) for name in categories),
+        "two of similar proportions": any(comparable_to(name, categories) for name in categories),
+        "one that can be painted": any(name in PAINTABLE for name in categories),
+        "one that can have a pattern": any(name in PATTERNABLE for name in categories),
+    }
+    missing = [what for what, there in found.items() if not there]
+    if missing:
+        raise UsageError(f"too few categories to draw from: expected also {'; '.join(missing)}; add some or pass None")
+
+
 def absolute_size(stream: BitStream, edge_px: int, categories: Names) -> Change:
     """One object that covers at most 0.2, 0.4 to 0.6, or at least 0.8 of the picture with its box; K = 3."""
     name = stream.choice([name for name in categories if fills_a_square(name)])
@@ -151,13 +174,31 @@ def relative_size(stream: BitStream, edge_px: int, categories: Names) -> Change:
 
 
 def _comparable(stream: BitStream, categories: Names) -> tuple[str, str]:
-    """Two categories that cover their boxes alike and have similar proportions, so that sizes compare at a glance."""
-    while True:
-        first, second = sample_together(stream, categories, 2)
-        fill = fill_permille(sprite_of(first)) * 100 // fill_permille(sprite_of(second))
-        wide = [outline(sprite_of(name))[0] * 100 // outline(sprite_of(name))[1] for name in (first, second)]
-        if 87 <= fill <= 115 and 2 * max(wide) <= 3 * min(wide) and max(wide) <= 160:
-            return first, second
+    """Two categories that one may meet in one place and whose sizes compare at a glance."""
+    first = stream.choice([name for name in categories if comparable_to(name, categories)])
+    others = comparable_to(first, categories)
+    homes = (CATEGORY[first].home, Home.ANYWHERE)
+    at_home = [name for name in others if Home.ANYWHERE is homes[0] or CATEGORY[name].home in homes]
+    return first, stream.choice(at_home or others)
+
+
+def comparable_to(name: str, categories: Names) -> list[str]:
+    """Other categories that cover their boxes alike and have similar proportions."""
+    wide, fill = _proportions(name)
+    return [
+        other
+        for other in categories
+        if other != name
+        and 87 * _proportions(other)[1] <= 100 * fill <= 115 * _proportions(other)[1]
+        and 2 * max(wide, _proportions(other)[0]) <= 3 * min(wide, _proportions(other)[0])
+        and max(wide, _proportions(other)[0]) <= 160
+    ]
+
+
+def _proportions(name: str) -> tuple[int, int]:
+    """Width in percent of the height, and how many thousandths of its box a category covers."""
+    width, height = outline(sprite_of(name))
+    return width * 100 // height, fill_permille(sprite_of(name))
 
 
 def absolute_spatial(stream: BitStream, edge_px: int, categories: Names) -> Change:

@@ -69,7 +69,8 @@ def rgb_of(hue: NDArray[np.int32], saturation: NDArray[np.int32], value: NDArray
         distance = np.abs((hue - strongest + HUE // 2) % HUE - HUE // 2)
         strength = np.clip(512 - distance, 0, 256)
         channels.append(value - value * saturation * (256 - strength) // (255 * 256))
-    return np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def recoloured(rgba: Pixels, colour: str) -> Pixels:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 
 from minchange_eval.generators.procedural.backdrops import View, kinds_of
 from minchange_eval.generators.procedural.bits import BitStream
-from minchange_eval.generators.procedural.captions import RELATION_WORDS, listed
+from minchange_eval.generators.procedural.captions import CELL_WORDS, RELATION_WORDS, listed
 from minchange_eval.generators.procedural.categories import CATEGORY, with_article
 from minchange_eval.generators.procedural.changes import (
     Names,
+    absolute_spatial,
     backdrop_for,
     group_of,
     nine_of,
@@ -28,14 +29,13 @@ from minchange_eval.generators.procedural.changes import (
 )
 from minchange_eval.generators.procedural.colours import PAINTABLE, PATTERNABLE, PATTERNS
 from minchange_eval.generators.procedural.pair_changes import (
-    depth_changed,
     distinct_colours,
     group_with,
     in_place_of,
     repainted,
 )
-from minchange_eval.generators.procedural.scene import Look, Scene, Thing, centred, look_within, sprite_of
-from minchange_eval.generators.procedural.sprites import outline
+from minchange_eval.generators.procedural.scene import Scene, Thing, centred, look_within, sprite_of
+from minchange_eval.generators.procedural.sprites import Look, outline
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,15 @@ class Question:
 WORDINGS = (
     "What is the main difference between these two pictures?",
     "Which statement tells how the two images differ?",
-    "What has changed from the first image to the second?",
     "In which way do the two images differ most?",
-    "Which of these describes the difference between the first and the second image?",
-    "How does the second picture differ from the first?",
+    "Which of these is true of the two images?",
     "Comparing both images, what is different?",
     "What sets the two photos apart?",
+)
+WORDINGS_WITH_ORDER = (
+    *WORDINGS,
+    "What has changed from the first image to the second?",
+    "How does the second picture differ?",
 )
 
 # Pairs of states (first picture, second picture) that four options may speak of.
@@ -89,21 +92,22 @@ def ask(stream: BitStream, kind: str, answer: int, edge_px: int, categories: Nam
         KeyError: no such kind.
     """
     states = KINDS[kind](stream, edge_px, categories)
-    fixed = kind in _OPPOSITES_ONLY
-    states = states if fixed else stream.shuffled(states)
-    forms = [_PAIRS] if fixed else [_STAR] if len(states) == 3 else [_STAR, _CYCLE, _PAIRS]
+    in_pairs = kind in _OPPOSITES_ONLY
+    if len(states) == 4 and not in_pairs:
+        states = stream.shuffled(states)
+        if stream.below(10) < 3:
+            return _about_one_picture(stream, states, answer)
+    forms = [_PAIRS] if in_pairs else [_STAR] if len(states) == 3 else [_STAR, _CYCLE, _PAIRS]
     pairs = stream.shuffled(stream.choice(forms))
-    question = stream.choice(WORDINGS)
-    if len(states) == 4 and not fixed and stream.below(10) < 3:
-        return _about_one_picture(stream, question, states, answer)
-    which_first = stream.below(4)  # 0, 1: each option begins with the second picture; 2: with the first; 3: mixed
+    leads = stream.choice(("second", "second", "first", "either"))
     joint = stream.choice((", whereas", ", while", ", but"))
     options = tuple(
         _contrast(
-            states[a].clause, states[b].clause, joint, which_first == 2 or (which_first == 3 and stream.one_in(2))
+            states[a].clause, states[b].clause, joint, leads == "first" or (leads == "either" and stream.one_in(2))
         )
         for a, b in pairs
     )
+    question = stream.choice(WORDINGS_WITH_ORDER if leads == "second" else WORDINGS)
     first, second = (states[index] for index in pairs[answer])
     return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause))
 
@@ -114,13 +118,14 @@ def _contrast(first: str, second: str, joint: str, first_leads: bool) -> str:
     return f"In the second image, {second}{joint} in the first image, {first}."
 
 
-def _about_one_picture(stream: BitStream, question: str, states: Sequence[State], answer: int) -> Question:
-    """Options that speak of one picture only; the other picture shows a state of which no option speaks there."""
-    other = (answer + stream.between(1, 3)) % 4
-    place = stream.below(2)
-    options = tuple(f"In the {('first', 'second')[place]} image, {state.clause}." for state in states)
-    shown = (states[answer], states[other]) if place == 0 else (states[other], states[answer])
-    return Question(question, options, answer, (shown[0].scene, shown[1].scene), (shown[0].clause, shown[1].clause))
+def _about_one_picture(stream: BitStream, states: Sequence[State], answer: int) -> Question:
+    """Options that all speak of the same picture; the other picture shows what another option claims of this one."""
+    other = states[(answer + stream.between(1, 3)) % 4]
+    told = stream.choice(("first", "second", "second"))
+    question = stream.choice(WORDINGS_WITH_ORDER if told == "second" else WORDINGS)
+    options = tuple(f"In the {told} image, {state.clause}." for state in states)
+    first, second = (states[answer], other) if told == "first" else (other, states[answer])
+    return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause))
 
 
 def _object(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
@@ -128,7 +133,7 @@ def _object(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
     scene = group_with(stream, edge_px, categories, stream.between(2, 3))
     index = stream.below(len(scene.things))
     old = scene.things[index]
-    neighbour = scene.things[index - 1].name
+    neighbour = nearest(scene, index).name
     shown = {thing.name for thing in scene.things}
     pool = [name for name in resting(categories, scene.backdrop.view) if name not in shown]
     others = [name for name in pool if CATEGORY[name].kind != CATEGORY[old.name].kind]
@@ -140,6 +145,16 @@ def _object(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
         clause = f"there is {CATEGORY[name].a_name} {preposition} the {CATEGORY[neighbour].said}"
         states.append(State(clause, scene.with_thing(index, thing)))
     return states
+
+
+def nearest(scene: Scene, index: int) -> Thing:
+    """The thing whose centre is closest to that of another one."""
+    x, y = scene.things[index].doubled_centre
+
+    def distance(thing: Thing) -> int:
+        return (thing.doubled_centre[0] - x) ** 2 + (thing.doubled_centre[1] - y) ** 2
+
+    return min((thing for place, thing in enumerate(scene.things) if place != index), key=distance)
 
 
 def _attribute(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
@@ -154,7 +169,7 @@ def _attribute(stream: BitStream, edge_px: int, categories: Names) -> list[State
         return [State(f"the {said} is {colour}", repainted(scene, index, colour)) for colour in colours]
     colour = stream.choice(("red", "blue", "green", "purple"))
     looks = [(f"the {said} is plain {colour}", ""), *((f"the {said} is {one}", one) for one in PATTERNS)]
-    return [State(clause, repainted(scene, index, colour, one)) for clause, one in looks]
+    return stream.shuffled([State(clause, repainted(scene, index, colour, one)) for clause, one in looks])
 
 
 def _scene(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
@@ -169,34 +184,24 @@ def _scene(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
 
 
 def _spatial_relation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
-    """One of two objects is somewhere else, seen from the other one."""
-    if stream.below(10) < 7:
-        change = relative_spatial(stream, edge_px, categories)
-    else:
-        change = depth_changed(stream, edge_px, categories)
+    """An object is somewhere else: seen from another one, or in the picture."""
+    if stream.below(10) < 3:
+        return _somewhere_else(stream, edge_px, categories)
+    change = relative_spatial(stream, edge_px, categories)
     first, second = (CATEGORY[name] for name in change.names)
-    states = [
+    return [
         State(f"the {first.said} {first.verb} {RELATION_WORDS[value]} the {second.said}", scene)
         for value, scene in zip(change.values, change.scenes, strict=True)
     ]
-    if len(states) == 4:
-        return states
-    return states + _beside(change.scenes[0], states[0].scene, first.said, second.said)
 
 
-def _beside(scene: Scene, _: Scene, first: str, second: str) -> list[State]:
-    """Beside before or behind: the smaller object stands on the same line, to the left or to the right."""
-    small = next(thing for thing in scene.things if thing.name in (first, "tv") and thing.name != second)
-    anchor = next(thing for thing in scene.things if thing is not small)
-    feet = anchor.box[3]
-    gap = scene.edge_px * 3 // 100
-    states = []
-    for value, left in (("left", anchor.left - gap - small.look.width), ("right", anchor.box[2] + gap)):
-        if left >= 0 and left + small.look.width <= scene.edge_px:
-            thing = replace(small, left=left, top=feet - small.look.height)
-            placed = replace(scene, things=(anchor, thing))
-            states.append(State(f"the {first} is {RELATION_WORDS[value]} the {second}", placed))
-    return states
+def _somewhere_else(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
+    change = absolute_spatial(stream, edge_px, categories)
+    moved = CATEGORY[change.names[0]]
+    cells = stream.sample(range(9), 4)
+    return [
+        State(f"the {moved.said} {moved.verb} {CELL_WORDS[change.values[cell]]}", change.scenes[cell]) for cell in cells
+    ]
 
 
 _POSES = {
@@ -314,7 +319,7 @@ def _differentiation(stream: BitStream, edge_px: int, categories: Names) -> list
     """Something has become what is easily taken for it: a look-alike, or a neighbouring colour."""
     if stream.below(10) < 4:
         return _close_colours(stream, edge_px, categories)
-    family, members = stream.choice(_FAMILIES)
+    family, members = stream.choice(_families_of(categories))
     first = next(name for name in members if name in CATEGORY)
     scene = group_with(stream, edge_px, [name for name in categories if name not in members], 2, including=first)
     index = [thing.name for thing in scene.things].index(first)
@@ -325,13 +330,21 @@ def _differentiation(stream: BitStream, edge_px: int, categories: Names) -> list
         thing = in_place_of(old, name, scene)
         said = CATEGORY[name].a_name if name in CATEGORY else with_article(name)
         states.append(State(f"the {family} beside the {neighbour} is {said}", scene.with_thing(index, thing)))
-    return states
+    return stream.shuffled(states)
 
 
+def _families_of(categories: Names) -> list[tuple[str, tuple[str, ...]]]:
+    """The families without the categories that may not be used, as far as three members are left."""
+    allowed = [(word, tuple(n for n in names if n in categories or n not in CATEGORY)) for word, names in _FAMILIES]
+    return [(word, names) for word, names in allowed if len(names) >= 3 and any(n in categories for n in names)]
+
+
+# A colour, then the two that it is most easily taken for.
 _NEIGHBOURS = (
-    ("red", "orange", "yellow", "pink"),
-    ("blue", "purple", "pink", "red"),
-    ("red", "pink", "purple", "orange"),
+    ("orange", "red", "yellow"),
+    ("purple", "blue", "pink"),
+    ("pink", "red", "purple"),
+    ("red", "orange", "pink"),
 )
 
 
@@ -341,7 +354,7 @@ def _close_colours(stream: BitStream, edge_px: int, categories: Names) -> list[S
     index = [thing.name for thing in scene.things].index(name)
     said = CATEGORY[name].said
     return [
-        State(f"the colour of the {said} is {colour}", repainted(scene, index, colour))
+        State(f"the color of the {said} is {colour}", repainted(scene, index, colour))
         for colour in stream.choice(_NEIGHBOURS)
     ]
 
@@ -352,16 +365,17 @@ def _comparison(stream: BitStream, edge_px: int, categories: Names) -> list[Stat
         change = relative_size(stream, edge_px, categories)
         first, second = (CATEGORY[name] for name in change.names)
         words = ("smaller than", "the same size as", "larger than")
-        return [
+        states = [
             State(f"the {first.said} {first.verb} {word} the {second.said}", scene)
             for word, scene in zip(words, change.scenes, strict=True)
         ]
-    names = stream.sample([name for name in resting(categories, View.SURFACE) if name != "scissors"], 2)
-    return _more_or_fewer(stream, edge_px, names)
+        return stream.shuffled(states)
+    names = sample_together(stream, [name for name in categories if not CATEGORY[name].unit], 2)
+    return stream.shuffled(_more_or_fewer(stream, edge_px, names))
 
 
 def _more_or_fewer(stream: BitStream, edge_px: int, names: Sequence[str]) -> list[State]:
-    """Three of the second kind on the right, two, three or four... of the first kind on the left."""
+    """Some of the second kind on the right; one less, as many or one more of the first kind on the left."""
     backdrop = backdrop_for(stream, names, (View.SURFACE,))
     side, third = edge_px * 22 // 100, edge_px // 3
     few = stream.between(2, 3)

@@ -87,7 +87,8 @@ def _weights(source: int, target: int) -> NDArray[np.float64]:
     low = np.arange(target)[:, None] * source
     start = np.arange(source)[None, :] * target
     overlap = np.minimum(low + source, start + target) - np.maximum(low, start)
-    return np.maximum(overlap, 0).astype(np.float64)
+    weights: NDArray[np.float64] = np.maximum(overlap, 0).astype(np.float64)
+    return weights
 
 
 def shrunk(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -101,7 +102,8 @@ def shrunk(pixels: Pixels, width: int, height: int) -> Pixels:
     tall = (_weights(rows, height) @ flat).reshape(height, columns, -1)
     sums = np.matmul(_weights(columns, width), tall).astype(np.int64)
     area = rows * columns
-    return ((sums + area // 2) // area).astype(np.uint8)
+    means: Pixels = ((sums + area // 2) // area).astype(np.uint8)
+    return means
 
 
 @lru_cache(maxsize=2048)
@@ -122,4 +124,5 @@ def soft_ellipse(width: int, height: int) -> Pixels:
     x = (2 * np.arange(width)[None, :] + 1 - width) * height
     square = (width * height) ** 2
     left = np.maximum(square - x * x - y * y, 0)  # 1 - r**2, in units of 1/square
-    return np.minimum(left * 400 // square, 255).astype(np.uint8)
+    coverage: Pixels = np.minimum(left * 400 // square, 255).astype(np.uint8)
+    return coverage
