@@ -318,7 +318,9 @@ def smallest_detectable_effect(
     if clusters < 1 or not 0 <= discordant <= 1:
         raise ValueError(f"expected at least one cluster and a share in [0, 1], got {clusters} and {discordant}")
     z_level, z_power = normal_quantile(1 - level / 2), normal_quantile(power)
-    scale = clusters + z_power**2
-    middle = math.sqrt(clusters * discordant) * z_level
-    effect = (middle + math.sqrt(middle**2 - scale * discordant * (z_level**2 - z_power**2))) / scale
-    return effect if 0 < effect <= discordant else None
+    if 2 * 0.5 ** (clusters * discordant) > level:  # the exact test cannot reject, even with all of them one way
+        return None
+    # the positive root of the quadratic that squaring gives
+    root = z_level * math.sqrt(clusters) + z_power * math.sqrt(clusters + z_power**2 - z_level**2)
+    effect = math.sqrt(discordant) * root / (clusters + z_power**2)
+    return effect if effect <= discordant else None

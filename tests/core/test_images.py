@@ -109,6 +109,11 @@ def test_an_animation_is_refused_because_no_frame_is_the_picture(kind: str) -> N
         check(data, "a")
 
 
+def test_a_phones_jpeg_with_a_preview_behind_it_is_its_first_picture() -> None:
+    data = saved(Image.new("RGB", (8, 8), "red"), "MPO", save_all=True, append_images=[Image.new("RGB", (4, 4))])
+    assert check(data, "a") == (8, 8)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

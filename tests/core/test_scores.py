@@ -125,8 +125,12 @@ def test_a_strictly_increasing_transform_changes_nothing(similarity: Any) -> Non
 def test_set_scores_equal_a_naive_loop(similarity: Any) -> None:
     k, i2t, t2i = similarity.shape[1], [], []
     for one in similarity:
-        i2t.append([all(one[i, i] > one[i, j] and np.isfinite(one[i, j]) for j in range(k) if j != i) for i in range(k)])
-        t2i.append([all(one[i, i] > one[j, i] and np.isfinite(one[j, i]) for j in range(k) if j != i) for i in range(k)])
+        i2t.append(
+            [all(one[i, i] > one[i, j] and np.isfinite(one[i, j]) for j in range(k) if j != i) for i in range(k)]
+        )
+        t2i.append(
+            [all(one[i, i] > one[j, i] and np.isfinite(one[j, i]) for j in range(k) if j != i) for i in range(k)]
+        )
     assert candidate_set_scores(similarity) == set_scores(i2t, t2i)
 
 
