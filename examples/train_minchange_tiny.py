@@ -85,12 +85,10 @@ def examples(scenes: int, set_pictures: int) -> Iterator[Example]:
 
 def _members_of_sets(count: int) -> Iterator[Example]:
     stream = BitStream(SCENE_SEED, "captions")
-    sets_per_subset = (
-        count // 28 + 1
-    )  # 3 + 3 + 9 + 4 + 9 members, without existence: its captions may name what is gone
+    sets_per_subset = -(-count // (5 * MEMBERS_OF_A_SET))
     for item in draw_spec(SCENE_SEED, sets_per_subset, DRAWN_EDGE_PX, TRAIN_CATEGORIES):
         if item.subset == "existence":
-            continue
+            continue  # what such a set names is gone from half of its pictures
         for member in stream.sample(range(item.k), MEMBERS_OF_A_SET):
             plain = plain_caption(stream, item.facts["names"])
             caption = item.captions[member] if stream.one_in(FINE_GRAINED_ONE_IN) else plain
