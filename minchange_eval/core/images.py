@@ -52,7 +52,8 @@ def check(data: bytes, name: str) -> tuple[int, int]:
         frames = getattr(picture, "n_frames", 1)
     except Exception as error:  # as in `decode`
         raise DataError(f"image {name}: is cut off or damaged ({error}); get the file again") from error
-    if frames != 1:
+    # MPO is what phones write as JPEG: the picture, and a preview or depth map behind it
+    if frames != 1 and picture.format != "MPO":
         raise DataError(f"image {name}: expected one picture, got an animation of {frames} frames")
     return decode(data, name).size
 

@@ -71,7 +71,7 @@ RIGHT, WRONG = [[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.9], [0.8, 0.2]]
 TEXT_ONLY = [[0.9, 0.8], [0.1, 0.2]]  # each image finds its caption, caption 1 prefers image 0
 
 
-def test_hand_worked_pairs_give_visMins_twelve_columns_and_their_mean() -> None:
+def test_hand_worked_pairs_give_vismins_twelve_columns_and_their_mean() -> None:
     outcomes = [
         *set_outcomes("a1", "object", RIGHT),
         *set_outcomes("a2", "object", TEXT_ONLY),
@@ -211,7 +211,7 @@ def test_specs_published_reading_takes_the_first_of_equal_scores_in_the_released
     assert whole(summarize(tied, "sets", protocol="vismin"))["i2t_accuracy"].value == 0.0
 
 
-def test_visMins_published_reading_matches_words_that_ours_calls_unreadable() -> None:
+def test_vismins_published_reading_matches_words_that_ours_calls_unreadable() -> None:
     outcomes = word_outcomes("a", ["A or B", "A or B", "First", "The second one, I think"])
     assert [outcome.hit for outcome in outcomes] == [False, False, True, True]
     published = whole(summarize(outcomes, "sets", protocol="vismin"))
