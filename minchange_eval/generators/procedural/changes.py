@@ -183,8 +183,10 @@ def _comparable(stream: BitStream, categories: Names) -> tuple[str, str]:
 
 
 def comparable_to(name: str, categories: Names) -> list[str]:
-    """Other categories that cover their boxes alike and have similar proportions."""
+    """Other categories that cover their boxes well and alike and have similar proportions."""
     wide, fill = _proportions(name)
+    if fill < 450:  # the size of something as thin as a bicycle is hard to judge
+        return []
     return [
         other
         for other in categories
@@ -261,8 +263,9 @@ def existence(stream: BitStream, edge_px: int, categories: Names) -> Change:
     names = sample_together(stream, resting(categories, view), stream.between(2, 4))
     scene = group_of(stream, edge_px, names, view)
     gone = stream.below(len(names))
-    others = [name for index, name in enumerate(names) if index != gone]
-    return Change((scene, scene.without(gone)), PRESENCE, (names[gone],), {"others": others})
+    absent = scene.without(gone)
+    others = [thing.name for thing in absent.things]
+    return Change((scene, absent), PRESENCE, (scene.things[gone].name,), {"others": others})
 
 
 def group_of(stream: BitStream, edge_px: int, names: Names, view: View) -> Scene:

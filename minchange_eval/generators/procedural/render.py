@@ -23,7 +23,7 @@ def rendered(scene: Scene) -> Pixels:
     for thing in scene.things:
         _darken(canvas, thing, view)
     for thing in scene.things:
-        _paste(canvas, thing)
+        paste(canvas, thing)
     return canvas
 
 
@@ -49,8 +49,8 @@ def _darken(canvas: Pixels, thing: Thing, view: View) -> None:
     part[:] = part * light // 65280
 
 
-def _paste(canvas: Pixels, thing: Thing) -> None:
-    """Lay a sprite over the canvas, in place.
+def paste(canvas: Pixels, thing: Thing) -> None:
+    """Lay a thing without its shadow over a canvas [height, width, RGB], in place.
 
     Raises:
         ValueError: the thing is not wholly in the picture.

@@ -48,9 +48,9 @@ def outline(sprite: str) -> tuple[int, int]:
 
 @cache
 def fill_permille(sprite: str) -> int:
-    """How many thousandths of its box a sprite covers."""
+    """How many thousandths of its box a sprite covers; a half-transparent pixel counts half."""
     alpha = original(sprite)[..., 3]
-    return int((alpha >= 128).sum()) * 1000 // alpha.size
+    return int(alpha.sum(dtype=np.int64)) * 1000 // (255 * alpha.size)
 
 
 @cache

@@ -59,11 +59,15 @@ def draw_spec(
         sets_per_subset: how many of each.
         edge_px: pictures are square.
         categories: what may be in them; None is all of `CATEGORIES`.
+
+    Raises:
+        UsageError: a category is unknown, or there are too few for every kind of change.
     """
+    names = checked(categories)
     for subset, draw in SPEC_CHANGES.items():
         for number in range(sets_per_subset):
             stream = BitStream(seed, "spec", subset, number)
-            change = draw(stream, edge_px, categories or CATEGORIES)
+            change = draw(stream, edge_px, names)
             set_id = f"spec_mini/{subset}/{number:04d}"
             yield CandidateSet(
                 set_id=set_id,
@@ -77,17 +81,26 @@ def draw_spec(
             )
 
 
+def checked(categories: Sequence[str] | None) -> Sequence[str]:
+    """The categories to draw from; None is all of them."""
+    if categories is None:
+        return CATEGORIES
+    changes.check_categories(categories)
+    return categories
+
+
 def draw_vismin(
     seed: int, sets_per_subset: int, edge_px: int = EDGE_PX, categories: Sequence[str] | None = None
 ) -> Iterator[CandidateSet]:
     """Candidate sets of VisMin's four categories, one category after the other; image 0 is the original.
 
-    Arguments as for `draw_spec`.
+    Arguments and errors as for `draw_spec`.
     """
+    names = checked(categories)
     for subset, draw in VISMIN_CHANGES.items():
         for number in range(sets_per_subset):
             stream = BitStream(seed, "vismin", subset, number)
-            change = draw(stream, edge_px, categories or CATEGORIES)
+            change = draw(stream, edge_px, names)
             set_id = f"vismin_mini/{subset}/{number:04d}"
             yield CandidateSet(
                 set_id=set_id,
@@ -104,11 +117,12 @@ def draw_med(
     """Questions of MED's eleven types, one type after the other; each letter and each order comes equally often.
 
     In half of the questions the first image is the edited one; the options are true or false of the images as shown.
-    Arguments as for `draw_spec`. Action questions show a person whatever the categories.
+    Arguments and errors as for `draw_spec`. Action questions show a person whatever the categories.
     """
+    names = checked(categories)
     for kind in questions.KINDS:
         for number in range(questions_per_type):
-            question, edit_first = plan_question(seed, kind, number, edge_px, categories or CATEGORIES)
+            question, edit_first = plan_question(seed, kind, number, edge_px, names)
             question_id = f"med_mini/{kind.lower().replace(' ', '_')}/{number:04d}"
             yield ChoiceQuestion(
                 question_id=question_id,
