@@ -57,7 +57,8 @@ class DualEncoder(lmms):  # type: ignore[misc]
         self.encoder = self.load(own, self._device, self.options.dtype)
         self.batch_size = self.options.batch_size or (32 if self._device.type == "cpu" else 128)
         self.description = self._describe()
-        self.work: dict[str, float] = {"batch_size": self.batch_size}
+        counted = [f"{kind}s_{how}" for kind in ("image", "text") for how in ("encoded", "from_log")]
+        self.work: dict[str, float] = {"batch_size": self.batch_size, "seconds": 0, **dict.fromkeys(counted, 0)}
         self._rows: dict[str, Embeddings] = {"image": {}, "text": {}}
 
     @classmethod
@@ -103,7 +104,7 @@ class DualEncoder(lmms):  # type: ignore[misc]
         answers = _answers(queries, self._rows["image"], self._rows["text"])
         cut = sum(truncated for _, truncated in self._rows["text"].values())
         self.work["truncated_captions"] = cut
-        self._count("seconds", time.monotonic() - started)
+        self.work["seconds"] += time.monotonic() - started
         if cut and self._rank == 0:
             logger.warning(f"{cut} of {len(captions)} captions are longer than the model's context and were cut to it")
         return answers
@@ -156,9 +157,11 @@ class DualEncoder(lmms):  # type: ignore[misc]
             log = self._log(batch_size)
             try:
                 rows.update(known := log.read(kind, missing) if log else {})
-                self._count(f"{kind}s_from_log", len(known))
+                self.work[f"{kind}s_from_log"] += len(known)
                 keys = [key for key in missing if key not in known]
-                bar = bar or tqdm(total=len(keys), unit=kind, desc=f"encoding {kind}s", disable=self._rank != 0)
+                bar = bar or tqdm(
+                    total=len(keys), unit=kind, desc=f"encoding {kind}s", disable=self._rank != 0 or not keys
+                )
                 self._take(kind, keys, stream([missing[key] for key in keys], batch_size), log, bar)
             except BatchTooLargeError:
                 if batch_size == 1:
@@ -182,7 +185,7 @@ class DualEncoder(lmms):  # type: ignore[misc]
                 log.append(kind, batch, vectors, truncated)
             self._rows[kind].update(zip(batch, zip(vectors, truncated, strict=True), strict=True))
             done += len(batch)
-            self._count(f"{kind}s_encoded", len(batch))
+            self.work[f"{kind}s_encoded"] += len(batch)
             bar.update(len(batch))
 
     def _image_batches(self, sources: Sequence[ImageSource], batch_size: int) -> Iterator[Rows]:
@@ -200,9 +203,6 @@ class DualEncoder(lmms):  # type: ignore[misc]
             return None
         key = {**self.description.model_dump(mode="json", exclude={"name"}), "batch_size": batch_size}
         return EmbeddingLog(log_folder(key), {**key, "name": self.description.name})
-
-    def _count(self, name: str, amount: float) -> None:
-        self.work[name] = self.work.get(name, 0) + amount
 
 
 _ONLY_OURS = (

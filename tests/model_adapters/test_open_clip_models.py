@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minchange_eval.core.errors import ModelError, UsageError
+from minchange_eval.model_adapters.open_clip_models import OpenClip, find_weights
+from minchange_eval.model_adapters.weights import weights_sha256
+from tests.model_adapters.checkpoints import OPEN_CLIP, open_clip_folder, queries, requests_of
+
+SMALL = "tiny-random"
+
+
+@pytest.fixture
+def architecture(tmp_path: Path) -> str:
+    """An architecture that open_clip lists, and that has a QuickGELU twin as ViT-B-32 has."""
+    import open_clip.factory
+
+    paths = open_clip.factory._MODEL_CONFIG_PATHS
+    for name, quick in ((SMALL, False), (f"{SMALL}-quickgelu", True)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**OPEN_CLIP, "quick_gelu": quick}))
+        open_clip.add_model_config(tmp_path / f"{name}.json")
+    yield SMALL
+    del paths[-2:]
+    open_clip.factory._MODEL_CONFIGS.clear()
+    open_clip.factory._rescan_model_configs()
+
+
+class Harmful:
+    """A pickle that writes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return (open, (self.path, "w"))
+
+
+def test_weights_of_an_unknown_activation_need_a_decision(architecture: str, tiny: Path) -> None:
+    weights = str(tiny / "model.safetensors")
+    with pytest.raises(UsageError, match=r"force_quick_gelu=true .* or force_quick_gelu=false"):
+        find_weights(architecture, weights, None)
+    answers, activations = [], []
+    for force in (True, False):
+        lm = OpenClip(model_name=architecture, pretrained=weights, force_quick_gelu=force, device="cpu")
+        answers.append(lm.generate_until(requests_of(queries(1))))
+        activations.append(lm.description.settings["activation"])
+    assert activations == ["quick_gelu", "gelu"]
+    assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("force", [None, True, False])
+def test_openai_weights_in_a_plain_architecture_need_a_decision(force: bool | None) -> None:
+    if force is None:
+        with pytest.raises(UsageError, match="these weights were trained with QuickGELU"):
+            find_weights("ViT-B-32", "openai", force)
+    else:
+        assert find_weights("ViT-B-32", "openai", force).quick_gelu is force
+
+
+def test_tags_whose_activation_is_known_need_no_decision() -> None:
+    assert find_weights("ViT-B-32-quickgelu", "openai", None).quick_gelu
+    assert not find_weights("ViT-B-32", "laion2b_s34b_b79k", None).quick_gelu
+    with pytest.raises(UsageError, match="use model_name=ViT-B-32 instead"):
+        find_weights("ViT-B-32-quickgelu", "openai", False)
+
+
+def test_a_folder_says_its_activation_itself(tmp_path: Path) -> None:
+    folder = open_clip_folder(tmp_path / "quick", quick_gelu=True)
+    assert find_weights(str(folder), None, None).quick_gelu
+    with pytest.raises(UsageError, match="change it there"):
+        find_weights(str(folder), None, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model_name": "ViT-B32", "pretrained": "openai"}, "Did you mean ViT-B-32"),
+        ({"model_name": "ViT-B-32-quickgelu", "pretrained": "openia"}, "Did you mean openai"),
+        ({"model_name": "ViT-B-32"}, "say which weights"),
+        ({"modelname": "x"}, "Did you mean model_name"),
+        ({"dtype": "int8"}, "dtype=int8: expected one of"),
+        ({"batch_size": 0}, "batch_size=0: expected a whole number of at least 1"),
+        ({"num_workers": "many"}, "num_workers=many: expected a whole number"),
+        ({"log": "maybe"}, "log=maybe: expected true or false"),
+        ({"device": "gpu"}, "--device gpu: expected cpu"),
+        ({"model_name": "/tmp", "device": "cpu"}, "expected open_clip_config.json in this folder"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_helps(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        OpenClip(**given)
+    assert "\n" not in str(error.value)
+
+
+def test_model_args_win_over_the_command_line_and_one_is_no_default_batch_size(tiny: Path) -> None:
+    def batch_size(arguments: str, outer: Any) -> int:
+        outer = {"batch_size": outer, "max_batch_size": None, "device": "cpu"}
+        return OpenClip.create_from_arg_string(f"model_name={tiny}{arguments}", outer).batch_size
+
+    assert [batch_size("", 1), batch_size("", "1"), batch_size(",batch_size=3", "1"), batch_size("", "auto")] == [
+        32,
+        1,
+        3,
+        32,
+    ]
+    with pytest.raises(UsageError, match="expected name=value"):
+        OpenClip.create_from_arg_string("tiny")
+
+
+def test_a_pickle_is_refused_with_the_command_that_converts_it(architecture: str, tmp_path: Path) -> None:
+    trace, harmful = tmp_path / "ran", tmp_path / "weights.pt"
+    state = {f"module.{name}": values for name, values in _state(tmp_path).items()}
+    harmful.write_bytes(pickle.dumps({"harm": Harmful(trace)}))
+    with pytest.raises(UsageError, match="reading it can run any program"):
+        find_weights(architecture, str(harmful), False)
+    assert not trace.exists()
+    torch.save({"state_dict": state, "args": Path("unsafe")}, harmful)
+    with pytest.raises(UsageError) as error:
+        find_weights(architecture, str(harmful), False)
+    command = str(error.value).split('python -c "')[1].rstrip('"')
+    subprocess.run([sys.executable, "-c", command], check=True)
+    converted = OpenClip(
+        model_name=architecture,
+        pretrained=str(harmful.with_suffix(".safetensors")),
+        force_quick_gelu=False,
+        device="cpu",
+    )
+    assert converted.description.weights_sha256 == weights_sha256(_state(tmp_path))
+
+
+def test_the_digest_does_not_depend_on_the_file(architecture: str, tmp_path: Path) -> None:
+    state = _state(tmp_path)
+    torch.save(state, tmp_path / "weights.pt")
+    (from_pt, from_folder) = (
+        OpenClip(
+            model_name=architecture, pretrained=str(tmp_path / "weights.pt"), force_quick_gelu=False, device="cpu"
+        ),
+        OpenClip(model_name=str(tmp_path / "folder"), device="cpu", dtype="bf16"),
+    )
+    assert from_pt.description.weights_sha256 == from_folder.description.weights_sha256 == weights_sha256(state)
+    state["logit_scale"] += 1
+    assert weights_sha256(state) != from_pt.description.weights_sha256
+
+
+def test_weights_of_another_architecture_are_one_line(architecture: str, tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match="cannot be loaded") as error:
+        OpenClip(model_name=architecture, pretrained=str(tmp_path / "other.pt"), force_quick_gelu=False, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_half_precision_scores_are_near_and_have_the_same_bits_again(tiny: Path, dtype: str) -> None:
+    asked = requests_of(queries(3))
+    answers = [
+        OpenClip(model_name=str(tiny), device="cpu", dtype=chosen, log=False, batch_size=4).generate_until(asked)
+        for chosen in ("fp32", dtype, dtype)
+    ]
+    assert answers[1] == answers[2]
+    for exact, near in zip(answers[0], answers[1], strict=True):
+        assert json.loads(near)["scores"] == pytest.approx(json.loads(exact)["scores"], abs=0.05)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    check = (
+        "import sys, minchange_eval.model_adapters as adapters; "
+        "assert not {'torch', 'lmms_eval', 'transformers', 'open_clip'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_lmms_eval_finds_both_adapters_as_simple_models() -> None:
+    from lmms_eval.models.registry_v2 import ModelRegistryV2
+
+    from minchange_eval.model_adapters import manifests
+
+    registry = ModelRegistryV2()
+    for manifest in manifests():
+        registry.register_manifest(manifest)
+        assert registry.get_model_class(manifest.model_id).is_simple
+
+
+def _state(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(open_clip_folder(folder / "folder") / "model.safetensors")
