@@ -31,6 +31,16 @@ def covered_px(scene: Scene, thing: Thing) -> float:
     return float((255 - (white.astype(int) - black)).sum()) / (3 * 255)
 
 
+def opaque_mask(scene: Scene, thing: Thing) -> Mask:
+    """Which pixels a thing covers so that nothing shines through."""
+    black = np.zeros((scene.edge_px, scene.edge_px, 3), dtype=np.uint8)
+    white = np.full_like(black, 255)
+    paste(black, thing)
+    paste(white, thing)
+    same: Mask = (white == black).all(axis=2)
+    return same
+
+
 def box_of(mask: Mask) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of what is set, the last two exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

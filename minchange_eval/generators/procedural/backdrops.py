@@ -222,7 +222,7 @@ def _planks(stream: BitStream, columns: int, rows: int, wood: Colour) -> _Field:
     return picture + _mottle(stream, rows, columns, 5, 3)
 
 
-def _table(stream: BitStream, edge_px: int, _: int) -> _Field:
+def _boards(stream: BitStream, edge_px: int, _: int) -> _Field:
     return _planks(stream, edge_px, edge_px, stream.choice(_WOODS))
 
 
@@ -286,7 +286,7 @@ KINDS: dict[str, tuple[View, str, _Painter, Home]] = {
     "snow": (View.GROUND, "in the snow", _snow, Home.OUTDOORS),
     "street": (View.GROUND, "on a street", _street, Home.OUTDOORS),
     "room": (View.GROUND, "in a room", _room, Home.INDOORS),
-    "table": (View.SURFACE, "on a wooden table", _table, Home.INDOORS),
+    "boards": (View.SURFACE, "on wooden boards", _boards, Home.INDOORS),
     "lawn": (View.SURFACE, "on a lawn", _lawn, Home.OUTDOORS),
     "sand": (View.SURFACE, "on the sand", _sand, Home.OUTDOORS),
     "tiles": (View.SURFACE, "on a tiled floor", _tiles, Home.INDOORS),

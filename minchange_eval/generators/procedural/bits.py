@@ -50,7 +50,13 @@ class BitStream:
         return self.below(n) == 0
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of them, each as likely."""
+        """One of them, each as likely.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not options:
+            raise ValueError("there is nothing to choose from")
         return options[self.below(len(options))]
 
     def sample(self, options: Sequence[T], count: int) -> list[T]:

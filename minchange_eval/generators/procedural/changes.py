@@ -140,9 +140,9 @@ def absolute_size(stream: BitStream, edge_px: int, categories: Names) -> Change:
 
 
 def fills_a_square(name: str) -> bool:
-    """Whether a category's box can cover 0.83 of a square picture."""
+    """Whether a category's box can cover 0.83 of a square picture, and the category enough of its box."""
     width, height = outline(sprite_of(name))
-    return 100 * min(width, height) >= 85 * max(width, height)
+    return 100 * min(width, height) >= 85 * max(width, height) and fill_permille(sprite_of(name)) >= 450
 
 
 def relative_size(stream: BitStream, edge_px: int, categories: Names) -> Change:

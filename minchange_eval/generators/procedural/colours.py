@@ -36,7 +36,7 @@ PAINTABLE: tuple[str, ...] = (  # things of one colour that a person would accep
     "vase",
     "toothbrush",
 )
-PATTERNABLE: tuple[str, ...] = ("backpack", "umbrella", "suitcase", "couch", "book", "car")
+PATTERNABLE: tuple[str, ...] = ("backpack", "umbrella", "suitcase", "frisbee", "bottle", "book", "car")
 ALIKE: tuple[frozenset[str], ...] = (  # pairs that are told apart only with care
     frozenset({"red", "orange"}),
     frozenset({"orange", "yellow"}),
@@ -98,7 +98,7 @@ def patterned(rgba: Pixels, pattern: str) -> Pixels:
     hue, saturation, _ = hue_saturation_value(rgba[..., :3])
     off = (hue - main_hue(rgba) + HUE // 2) % HUE - HUE // 2
     white = _PATTERNS[pattern](*rgba.shape[:2]) & (np.abs(off) <= 200) & (saturation >= 40)
-    lighter = (rgba[..., :3].astype(np.int32) + 3 * 255) // 4
+    lighter = (rgba[..., :3].astype(np.int32) + 2 * 255) // 3
     colours = np.where(white[..., None], lighter, rgba[..., :3]).astype(np.uint8)
     return np.concatenate([colours, rgba[..., 3:]], axis=2)
 

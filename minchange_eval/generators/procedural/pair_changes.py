@@ -22,6 +22,7 @@ from minchange_eval.generators.procedural.changes import (
 )
 from minchange_eval.generators.procedural.colours import ALIKE, COLOURS, PAINTABLE, PATTERNABLE, PATTERNS
 from minchange_eval.generators.procedural.scene import Scene, Thing, look_within, standing
+from minchange_eval.generators.procedural.sprites import drawn
 
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
@@ -96,7 +97,7 @@ def repainted(scene: Scene, index: int, colour: str, pattern: str = "") -> Scene
 
 def relation_changed(stream: BitStream, edge_px: int, categories: Names) -> Change:
     """One of two objects moves to the other side of the other one, or from before it to behind it."""
-    if stream.below(10) < 3:
+    if stream.below(10) < 3:  # at times in depth
         return depth_changed(stream, edge_px, categories)
     change = relative_spatial(stream, edge_px, categories)
     first = stream.choice(change.values)
@@ -107,22 +108,45 @@ def relation_changed(stream: BitStream, edge_px: int, categories: Names) -> Chan
 
 def depth_changed(stream: BitStream, edge_px: int, categories: Names) -> Change:
     """A smaller object stands partly in front of a larger one, or partly hidden behind it."""
+    change = _in_depth(stream, edge_px, categories)
+    while change is None:
+        change = _in_depth(stream, edge_px, categories)
+    return change
+
+
+def _in_depth(stream: BitStream, edge_px: int, categories: Names) -> Change | None:
+    """Such a pair if one sees which hides which and what is hidden; shapes with holes often fail."""
     first, second = sample_together(stream, resting(categories, View.GROUND), 2)
     backdrop = backdrop_for(stream, (first, second), (View.GROUND,))
     large = look_within(second, edge_px * 50 // 100, edge_px * 48 // 100, mirrored=stream.one_in(2))
     small = look_within(first, edge_px * 36 // 100, edge_px * 36 // 100, mirrored=stream.one_in(2))
+    order = (0, 1) if stream.one_in(2) else (1, 0)
     side = 1 if stream.one_in(2) else -1
     feet = edge_px * stream.between(78, 82) // 100
-    middle = edge_px // 2 - side * edge_px * 8 // 100
+    middle, down = edge_px // 2 - side * edge_px * 8 // 100, edge_px * 7 // 100
     anchor = standing(second, large, middle, feet)
-    x = middle + side * (large.width // 2 + small.width * 12 // 100)
-    down = edge_px * 7 // 100
-    before = standing(first, small, x, feet + down)
-    behind = standing(first, small, x, feet - down)
-    scenes = (Scene(edge_px, backdrop, (anchor, before)), Scene(edge_px, backdrop, (behind, anchor)))
-    values = ("in front", "behind")
-    order = (0, 1) if stream.one_in(2) else (1, 0)
-    return Change(tuple(scenes[i] for i in order), tuple(values[i] for i in order), (first, second))
+    for inward in range(-10, 50, 5):
+        x = middle + side * (large.width // 2 - small.width * inward // 100)
+        before, behind = standing(first, small, x, feet + down), standing(first, small, x, feet - down)
+        shared = sorted(_shared_px(anchor, thing) * 100 // _shared_px(before, before) for thing in (before, behind))
+        if shared[0] >= 22 and shared[1] <= 65:
+            scenes = (Scene(edge_px, backdrop, (anchor, before)), Scene(edge_px, backdrop, (behind, anchor)))
+            values = ("in front", "behind")
+            return Change(tuple(scenes[i] for i in order), tuple(values[i] for i in order), (first, second))
+    return None
+
+
+def _shared_px(one: Thing, other: Thing) -> int:
+    """How many pixels both of two things cover."""
+    left, top = max(one.left, other.left), max(one.top, other.top)
+    right, bottom = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
+    if left >= right or top >= bottom:
+        return 0
+    seen = [
+        drawn(thing.look)[top - thing.top : bottom - thing.top, left - thing.left : right - thing.left, 3] >= 128
+        for thing in (one, other)
+    ]
+    return int((seen[0] & seen[1]).sum())
 
 
 def number_changed(stream: BitStream, edge_px: int, categories: Names) -> Change:

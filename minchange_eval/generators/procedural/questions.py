@@ -76,7 +76,7 @@ WORDINGS = (
 WORDINGS_WITH_ORDER = (
     *WORDINGS,
     "What has changed from the first image to the second?",
-    "How does the second picture differ?",
+    "How does the second picture differ from the first?",
 )
 
 # Pairs of states (first picture, second picture) that four options may speak of.
