@@ -41,8 +41,8 @@ class Encoder(ABC):
     device: torch.device
     name: str
     weights_sha256: str
-    settings: Mapping[str, Any]
-    packages: Mapping[str, str]
+    settings: dict[str, Any]
+    packages: dict[str, str]
 
     @abstractmethod
     def prepare_image(self, picture: Image.Image) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
 from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
 from minchange_eval.model_adapters.model_args import flag, one_of
-from minchange_eval.model_adapters.weights import check_readable, weights_sha256
+from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +110,7 @@ class HuggingFaceEncoder(Encoder):
             "architecture": _digest(_scrubbed(config.to_dict())),
             "max_tokens": self._tokens,
             "preprocess": _digest(_scrubbed(self._processor.to_dict())),
-            "tokenizer": _digest(_tokenizer_state(self._tokenizer)),
+            "tokenizer": tokenizer_digest(self._tokenizer),
         }
         if self._kind == "flava":
             self.settings["flava_features"] = "projected" if projected else "unprojected"
@@ -218,11 +218,6 @@ def _processors(pretrained: str, source: Mapping[str, Any]) -> tuple[Any, Any]:
         raise ModelError(
             f"model {pretrained}: no image processor or no tokenizer with it: {_first_line(error)}"
         ) from error
-
-
-def _tokenizer_state(tokenizer: Any) -> Any:
-    fast = getattr(tokenizer, "backend_tokenizer", None)
-    return fast.to_str() if fast is not None else sorted(tokenizer.get_vocab().items())
 
 
 def _scrubbed(config: Any) -> Any:

@@ -16,7 +16,7 @@ from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
 from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
 from minchange_eval.model_adapters.model_args import flag
-from minchange_eval.model_adapters.weights import check_readable, weights_sha256
+from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -214,6 +214,10 @@ class OpenClipEncoder(Encoder):
         self.model, self.device = _in_precision(model, device, dtype), device
         self._prepare = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         self._tokenizer = open_clip.get_tokenizer(source.name)
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        if inner is not None:  # one of transformers; open_clip's own comes with its version
+            self.settings["tokenizer"] = tokenizer_digest(inner)
+            self.packages |= {name: version(name) for name in ("transformers", "tokenizers")}
         self._context = int(getattr(model, "context_length", 0) or self._tokenizer.context_length)
         self._input_dtype = torch_dtype(dtype)
 
@@ -274,5 +278,5 @@ def _length_counter(tokenizer: Any) -> Callable[[str], int]:
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is not None:
         clean = getattr(tokenizer, "clean_fn", None) or str
-        return lambda caption: len(inner(clean(caption))["input_ids"])
+        return lambda caption: len(inner(clean(caption), verbose=False)["input_ids"])
     return lambda caption: len(tokenizer.encode(caption)) + 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minchange_eval.core.errors import UsageError
 
@@ -30,6 +30,13 @@ def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
         if tensor.numel():
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Digest of a tokenizer of transformers: its whole state where that can be had, else its vocabulary."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    state = fast.to_str() if fast is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def check_readable(path: Path) -> None:
