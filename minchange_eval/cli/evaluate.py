@@ -48,13 +48,13 @@ def _run() -> None:
         import lmms_eval.__main__ as upstream
         from lmms_eval import evaluator
 
-        guard = _Guard(upstream, evaluator)
-        try:
-            dispatch.main()
-        except ValueError as error:  # lmms-eval's way of refusing its own flags and configuration
-            if guard.started:
-                raise
-            raise UsageError(f"lmms_eval: {error}") from error
+        with _Guard(upstream, evaluator) as guard:
+            try:
+                dispatch.main()
+            except ValueError as error:  # lmms-eval's way of refusing its own flags and configuration
+                if guard.started:
+                    raise
+                raise UsageError(f"lmms_eval: {error}") from error
         code = _report()
     else:
         dispatch.main()
@@ -77,10 +77,17 @@ class _Guard:
 
     def __init__(self, upstream: ModuleType, evaluator: ModuleType) -> None:
         self.started = False
-        self._single = upstream.cli_evaluate_single
-        self._simple = evaluator.simple_evaluate
-        upstream.cli_evaluate_single = self.single  # type: ignore[attr-defined]
-        evaluator.simple_evaluate = self.simple  # type: ignore[attr-defined]
+        self._upstream, self._evaluator = upstream, evaluator
+        self._single, self._simple = upstream.cli_evaluate_single, evaluator.simple_evaluate
+
+    def __enter__(self) -> _Guard:
+        self._upstream.cli_evaluate_single = self.single  # type: ignore[attr-defined]
+        self._evaluator.simple_evaluate = self.simple  # type: ignore[attr-defined]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._upstream.cli_evaluate_single = self._single  # type: ignore[attr-defined]
+        self._evaluator.simple_evaluate = self._simple  # type: ignore[attr-defined]
 
     def single(self, args: Any) -> Any:
         """One evaluation; SystemExit passes lmms-eval's `except Exception`, also on a rank that others wait for."""

@@ -115,6 +115,7 @@ def _patch_task_manager(module: ModuleType) -> None:
     def initialize_with_ours(
         self: Any, include_path: str | list[str] | None = None, include_defaults: bool = True
     ) -> dict[str, Any]:
+        install()  # the evaluator may have been half imported the first time: it is what loads the entry points
         folders = [include_path] if isinstance(include_path, str) else list(include_path or ())
         index: dict[str, Any] = initialize(self, [*folders, str(TASKS_FOLDER)], include_defaults)
         ours = initialize(self, [str(TASKS_FOLDER)], False)

@@ -46,7 +46,12 @@ class Runner:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"},
+            env={
+                **os.environ,
+                "HF_HUB_OFFLINE": "1",
+                "TQDM_DISABLE": "1",
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+            },
         )
         assert self._line() == "ready"
 

@@ -334,3 +334,46 @@ def test_a_failed_rank_is_never_exit_code_0(home: Path, model: list[str], tmp_pa
     run = ranked(TORCHRUN, [*model, "--tasks", SETS], home, {"PYTHONPATH": str(tmp_path)})
     assert run.code != 0
     assert "rank 1 fell over" in run.output
+
+
+PARROTS = """
+from lmms_eval.models import MODEL_REGISTRY_V2
+from lmms_eval.models.registry_v2 import ModelManifest
+MODEL_REGISTRY_V2.register_manifest(ModelManifest("parrot", simple_class_path="tests.tasks.parrot.Parrot"))
+MODEL_REGISTRY_V2.register_manifest(ModelManifest("parrot_chat", chat_class_path="tests.tasks.parrot.ParrotChat"))
+"""
+
+
+@pytest.mark.parametrize("name", ["parrot", "parrot_chat"])
+def test_a_model_of_somebody_elses_answers_in_words_and_one_place_for_all_scores_nothing(
+    name: str, runner: Runner, home: Path
+) -> None:
+    run = runner.run(["--model", name, "--tasks", "vismin_object"], home, before=PARROTS)
+    assert run.code == 0, run.output
+    values = {value.name: value for value in run.record.metrics["vismin_object"] if not value.subset}
+    assert (values["i2t_accuracy"].value, values["t2i_accuracy"].value) == (0.5, 0.5)
+    assert (values["text_score"].value, values["group_score"].value) == (0, 0)
+    assert values["group_score"].chance == pytest.approx(1 / 16)  # four coins, not four exchangeable scores
+    assert values["i2t_accuracy"].unscored == 0
+    assert run.record.model.adapter == name
+    (task,) = run.record.tasks
+    assert task.prompt_sha256 is not None
+
+
+def test_a_chat_model_is_told_that_classification_is_for_encoders(runner: Runner, home: Path) -> None:
+    run = runner.run(["--model", "parrot_chat", "--tasks", "spec_cls", "--limit", "1"], home, before=PARROTS)
+    assert run.code == ExitCode.USAGE, run.output
+    assert "only dual encoders can answer it" in run.output
+
+
+STOCK = {"lmms-eval": [str(Path(sys.executable).with_name("lmms-eval"))], "-m": [sys.executable, "-m", "lmms_eval"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", STOCK.values(), ids=STOCK)
+def test_stock_lmms_eval_finds_the_tasks_and_writes_the_record(
+    script: list[str], home: Path, model: list[str], tmp_path: Path
+) -> None:
+    run = ranked(script, [*model, "--tasks", "spec_existence", "--output_path", str(tmp_path)], home)
+    assert run.code == 0, run.output
+    assert len(list(tmp_path.rglob("*_record.jsonl"))) == 1
