@@ -341,6 +341,10 @@ def _clear_write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error.filename, str) and not Path(error.filename).is_relative_to(home()):
+            raise DataError(
+                f"{error.filename}: cannot be read ({error.strerror})"
+            ) from error  # the source, not the store
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise MinchangeError(
                 f"{folder}: the disk is full ({error.strerror}); nothing was kept; free some space or set "
