@@ -105,11 +105,20 @@ class EmbeddingLog:
             ) from error
 
     def close(self) -> None:
-        """Bring everything to the disk."""
-        if self._segment is not None:
-            os.fsync(self._segment)
-            os.close(self._segment)
-            self._segment = None
+        """Bring everything to the disk.
+
+        Raises:
+            ModelError: the disk refuses it.
+        """
+        if self._segment is None:
+            return
+        segment, self._segment = self._segment, None
+        try:
+            os.fsync(segment)
+        except OSError as error:
+            raise ModelError(f"embedding log {self._path}: cannot be brought to the disk ({error.strerror})") from error
+        finally:
+            os.close(segment)
 
     def _write(self, line: bytes) -> None:
         segment = self._opened()

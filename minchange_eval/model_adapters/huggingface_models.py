@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
 from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
-from minchange_eval.model_adapters.model_args import flag, one_of
+from minchange_eval.model_adapters.model_args import first_line, flag, one_of
 from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _config(pretrained: str, source: Mapping[str, Any]) -> Any:
     try:
         config = AutoConfig.from_pretrained(pretrained, **source)
     except (OSError, ValueError) as error:
-        raise UsageError(f"pretrained={pretrained}: no model there: {_first_line(error)}") from error
+        raise UsageError(f"pretrained={pretrained}: no model there: {first_line(error)}") from error
     if config.model_type not in FAMILIES:
         raise UsageError(
             f"pretrained={pretrained}: expected a model of the kinds {', '.join(FAMILIES)}, got {config.model_type}"
@@ -189,13 +189,14 @@ def _model(pretrained: str, family: Family, source: Mapping[str, Any]) -> Any:
         for file in sorted(folder.glob("*.bin")):
             check_readable(file)
     loader = getattr(transformers, family.model_class)
+    dtype = "dtype" if _generation() >= 5 else "torch_dtype"
     own_code = {name: value for name, value in source.items() if name != "trust_remote_code"}
     try:
         model, report = loader.from_pretrained(
-            pretrained, torch_dtype=torch.float32, output_loading_info=True, weights_only=True, **own_code
+            pretrained, output_loading_info=True, weights_only=True, **{dtype: torch.float32}, **own_code
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"model {pretrained}: cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"model {pretrained}: cannot be loaded: {first_line(error)}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.endswith("position_ids"))
     if missing:
         raise ModelError(
@@ -206,18 +207,22 @@ def _model(pretrained: str, family: Family, source: Mapping[str, Any]) -> Any:
 
 
 def _processors(pretrained: str, source: Mapping[str, Any]) -> tuple[Any, Any]:
-    import transformers
     from transformers import AutoImageProcessor, AutoTokenizer
 
     # Pillow resizes as the papers' evaluators did; torchvision's resize differs in the last digits.
-    by_pillow = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
+    by_pillow = {"backend": "pil"} if _generation() >= 5 else {"use_fast": False}
     try:
         processor = AutoImageProcessor.from_pretrained(pretrained, **by_pillow, **source)
         return processor, AutoTokenizer.from_pretrained(pretrained, **source)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"model {pretrained}: no image processor or no tokenizer with it: {_first_line(error)}"
+            f"model {pretrained}: no image processor or no tokenizer with it: {first_line(error)}"
         ) from error
+
+
+def _generation() -> int:
+    """The major version of transformers."""
+    return int(version("transformers").split(".")[0])
 
 
 def _scrubbed(config: Any) -> Any:
@@ -229,7 +234,3 @@ def _scrubbed(config: Any) -> Any:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -89,6 +89,11 @@ def one_of(name: str, value: Any, choices: Mapping[str, str]) -> str:
     return meaning
 
 
+def first_line(error: Exception) -> str:
+    """What another library's error says, short enough to stand in one of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _count(name: str, value: Any, least: int) -> int | None:
     if value is None or str(value) == "auto":
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
 from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
-from minchange_eval.model_adapters.model_args import flag
+from minchange_eval.model_adapters.model_args import first_line, flag
 from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
 if TYPE_CHECKING:
@@ -163,7 +163,11 @@ def _activation_of_config(name: str, folder: Path, force: bool | None) -> bool:
 
     if not name.startswith("hf-hub:"):
         _check_folder(folder)
-    built = bool((get_model_config(name) or {}).get("quick_gelu", False))
+    try:
+        config = get_model_config(name) or {}
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"model_name={name}: its {CONFIG_FILE} cannot be had: {first_line(error)}") from error
+    built = bool(config.get("quick_gelu", False))
     if force is False and built:
         raise UsageError(f"force_quick_gelu=false: {name} says quick_gelu=true in its {CONFIG_FILE}; change it there")
     return built if force is None else force
@@ -254,8 +258,7 @@ def _model(source: OpenClipSource) -> Any:
             pretrained_text=False,
         )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model {source.shown}: cannot be loaded: {first_line}") from error
+        raise ModelError(f"model {source.shown}: cannot be loaded: {first_line(error)}") from error
     finally:
         library.setLevel(level)
 

@@ -192,3 +192,9 @@ def _state(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(open_clip_folder(folder / "folder") / "model.safetensors")
+
+
+def test_a_hub_name_without_network_is_one_line() -> None:
+    with pytest.raises(UsageError, match="cannot be had") as error:
+        find_weights("hf-hub:nobody/nothing-at-all", None, None)
+    assert "\n" not in str(error.value)
