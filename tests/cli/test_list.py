@@ -37,7 +37,8 @@ def test_help_and_list_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys; from minchange_eval.cli.main import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'datasets', 'pyarrow', 'transformers', 'scipy'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+        "heavy = {'torch', 'datasets', 'pyarrow', 'transformers', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

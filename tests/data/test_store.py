@@ -165,7 +165,7 @@ def test_a_store_replaced_during_a_run_is_noticed_not_mixed() -> None:
     kept = read_before.read()
     write_store("tiny", candidate_sets(4, seed=1), force=True)
     assert read_before.read() == kept  # this process still maps the old file
-    with pytest.raises(DataError, match="was replaced during the run .* start the run again"):
+    with pytest.raises(DataError, match=r"was replaced during the run .* start the run again"):
         store.check_unchanged()
     assert b"was replaced during the run" in read_in_new_process(unread.images[0]).stderr
 
@@ -187,7 +187,7 @@ def test_a_newer_store_is_refused_in_one_line_and_can_be_replaced() -> None:
     folder = write_store("tiny", candidate_sets(2)).folder
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "schema_version": 99, "files": "of another shape"}))
-    with pytest.raises(DataError, match="written by a newer minchange-eval .store version 99") as caught:
+    with pytest.raises(DataError, match=r"written by a newer minchange-eval .store version 99") as caught:
         Store.open("tiny")
     assert "\n" not in str(caught.value)
     assert len(write_store("tiny", candidate_sets(3), force=True)) == 3
@@ -210,7 +210,7 @@ def test_a_cut_off_or_missing_file_is_noticed_on_opening() -> None:
     path = store.folder / store.card.files[0].name
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(DataError, match="is cut off: expected .* prepare tiny --force"):
+    with pytest.raises(DataError, match=r"is cut off: expected .* prepare tiny --force"):
         Store.open("tiny")
     path.unlink()
     with pytest.raises(DataError, match="is missing"):
@@ -226,7 +226,7 @@ def test_damaged_bytes_never_become_another_picture() -> None:
     path.write_bytes(whole)
     images = Store.open("tiny").items()[0].images
     assert images[0].read() == picture_bytes((0, 0, 0))
-    with pytest.raises(DataError, match="image 0_1.jpg is damaged"):
+    with pytest.raises(DataError, match=r"image 0_1.jpg is damaged"):
         images[1].read()
 
 
