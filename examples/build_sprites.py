@@ -90,8 +90,6 @@ GLYPHS = {  # sprite -> glyph of the Noto set
     "tiger": "tiger",
     "leopard": "leopard",
     "goat": "goat",
-    "ram": "ram",
-    "ox": "ox",
 }
 
 LEFT_OUT = {  # elements that begin with one of these paths are no part of the object

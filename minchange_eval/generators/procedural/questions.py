@@ -306,8 +306,8 @@ def _counting(stream: BitStream, edge_px: int, categories: Names) -> list[State]
 # Look-alikes: word in the text -> sprite; all of one question are of one family.
 _FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("animal", ("cat", "tiger", "leopard", "dog")),
-    ("animal", ("horse", "zebra", "cow", "ox")),
-    ("animal", ("sheep", "ram", "goat", "cow")),
+    ("animal", ("horse", "zebra", "cow", "goat")),
+    ("animal", ("sheep", "goat", "cow", "dog")),
     ("vehicle", ("bus", "truck", "train", "car")),
     ("thing to eat", ("apple", "orange", "donut", "cake")),
     ("vessel", ("bottle", "vase", "wine glass", "cup")),
