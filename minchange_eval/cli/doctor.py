@@ -123,7 +123,8 @@ def _data() -> Iterator[Finding]:
         if name in prepared:
             yield Finding(True, f"{name} is prepared")
         else:
-            yield Finding(False, f"{name} is not prepared", release.how_to_get, needed=False)
+            mend = f"minchange-eval prepare {name}" + (f"  ({release.how_to_get})" if release.how_to_get else "")
+            yield Finding(False, f"{name} is not prepared", mend, needed=False)
 
 
 def _disk() -> Iterator[Finding]:

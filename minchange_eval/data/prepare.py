@@ -65,14 +65,15 @@ def prepare(
 def open_or_prepare(name: str) -> Store:
     """Open a prepared data set; one that is not there is prepared first, if that needs nothing from the user.
 
-    Generated data are drawn; official data are downloaded where they lie on the Hub.
+    Generated data are drawn, and drawn again when this version's generator draws them otherwise; official data are
+    downloaded where they lie on the Hub.
 
     Raises:
         NotPreparedError: only the user can prepare it, or there is no network; the message names the command.
         DataError: the store is damaged, or the download is.
     """
     try:
-        return Store.open(name)
+        store = Store.open(name)
     except NotPreparedError:
         release = find_release(name)
         if not release.synthetic and release.hub is None:
@@ -81,6 +82,10 @@ def open_or_prepare(name: str) -> Store:
             ) from None
         _log.warning("%s is not prepared yet; preparing it now", name)
         return prepare(name)
+    if store.card.synthetic and store.card.revision != (now := find_release(name).revision):
+        _log.warning("%s was drawn as %s, this version draws %s; drawing it again", name, store.card.revision, now)
+        return prepare(name, force=True)
+    return store
 
 
 @dataclass(frozen=True)
