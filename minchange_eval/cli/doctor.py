@@ -128,7 +128,7 @@ def _data() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    from minchange_eval.data.store import home
+    from minchange_eval.core.home import home
 
     folder = home()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

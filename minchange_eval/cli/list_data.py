@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print both lists; a damaged store is one line of the first."""
+    from minchange_eval.core.home import home
     from minchange_eval.data.releases import OFFICIAL, generated
-    from minchange_eval.data.store_card import home, prepared_names
+    from minchange_eval.data.store_card import prepared_names
 
     prepared = prepared_names()
     print(f"prepared in {home() / 'store'}:" if prepared else f"nothing is prepared in {home() / 'store'}")

@@ -28,7 +28,6 @@ from minchange_eval.data.store_card import (
     CARD_FILE,
     SkippedRow,
     StoreCard,
-    home,
     prepared_names,
     read_card,
     store_folder,
@@ -37,7 +36,7 @@ from minchange_eval.data.store_card import (
 if TYPE_CHECKING:
     from minchange_eval.data.arrow_files import MappedFile
 
-__all__ = ["SkippedRow", "Store", "StoreCard", "StoredImage", "StoredItems", "home", "prepared_names", "write_store"]
+__all__ = ["SkippedRow", "Store", "StoreCard", "StoredImage", "StoredItems", "prepared_names", "write_store"]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
+from minchange_eval.core.home import home
 from minchange_eval.data.release import Kind
 
 SCHEMA_VERSION = 1
@@ -78,16 +78,6 @@ class StoreCard(BaseModel):
     def items(self) -> int:
         """How many candidate sets or choice questions the store holds."""
         return sum(self.counts.values())
-
-
-def home() -> Path:
-    """Folder of everything that is kept between runs: `$MINCHANGE_HOME`, else the user's cache folder."""
-    chosen = os.environ.get("MINCHANGE_HOME")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("minchange-eval"))
 
 
 def store_folder(name: str) -> Path:
