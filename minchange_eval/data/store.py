@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from minchange_eval.core.errors import DataError, MinchangeError, UsageError
+from minchange_eval.core.home import home
 from minchange_eval.core.items import CandidateSet, ChoiceQuestion, ImageSource, Item
 from minchange_eval.data.fingerprint import Fingerprint
 from minchange_eval.data.lock import only_one
