@@ -1,0 +1,54 @@
+"""Our `lmms_eval` command in this process, with a clock around its evaluation: model loaded -> record written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process import Clock, resident_mb
+from minchange_eval.cli import evaluate
+from minchange_eval.tasks.run_recorder import RunRecorder
+
+
+def run(home: str, model_folder: str, batch_size: int) -> dict[str, Any]:
+    """`lmms_eval --model open_clip --tasks spec`, everything else as by default; seconds, counts and memory."""
+    os.environ |= {"MINCHANGE_HOME": home, "HF_HUB_OFFLINE": "1"}
+    sys.argv = ["lmms_eval", "--model", "open_clip", "--model_args", f"model_name={model_folder}"]
+    sys.argv += ["--tasks", "spec", "--batch_size", str(batch_size)]
+    import_module("nltk.translate.meteor_score")  # lmms-eval imports it while it evaluates, and imports are aside
+
+    clock = _clock_around_the_evaluation()
+    try:
+        evaluate.main()
+    except SystemExit as leaving:
+        if leaving.code:
+            raise
+    record = clock["recorder"].record
+    return {
+        **clock["spent"],
+        "loaded_rss_mb": clock["loaded_rss_mb"],
+        "images": int(record.run.work["images_encoded"]),
+        "texts": int(record.run.work["texts_encoded"]),
+        "images_from_log": int(record.run.work["images_from_log"]),
+        "texts_from_log": int(record.run.work["texts_from_log"]),
+        "encoding_s": record.run.work["seconds"],
+    }
+
+
+def _clock_around_the_evaluation() -> dict[str, Any]:
+    clock: dict[str, Any] = {}
+    evaluating, saving = RunRecorder.evaluate, RunRecorder.save
+
+    def timed_evaluate(self: RunRecorder, *args: Any, **kwargs: Any) -> Any:
+        clock.update(recorder=self, clock=Clock(), loaded_rss_mb=resident_mb())
+        return evaluating(self, *args, **kwargs)
+
+    def timed_save(self: RunRecorder, folder: Path | None) -> None:
+        saving(self, folder)
+        clock["spent"] = clock["clock"].spent()
+
+    RunRecorder.evaluate, RunRecorder.save = timed_evaluate, timed_save  # type: ignore[method-assign]
+    return clock
