@@ -35,7 +35,7 @@ def main() -> None:
     drawn: dict[str, list[Item]] = {}
     for item in chain(draw_spec(SEED, 6), draw_vismin(SEED, 6), draw_med(SEED, 6)):
         drawn.setdefault(item.subset, []).append(item)
-    sheet = contact_sheet([drawn[subset][number] for subset, number in SHOWN.items()], cell_px=104, text_px=520)
+    sheet = contact_sheet([drawn[subset][number] for subset, number in SHOWN.items()], cell_px=104, text_px=560)
     sheet.save(Path(sys.argv[1]), optimize=True)
 
 

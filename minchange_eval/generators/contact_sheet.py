@@ -5,14 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from minchange_eval.core.images import open_image
 from minchange_eval.core.items import CandidateSet, Item
 
 GAP_PX = 4
-LINE_PX = 13
-CHARACTER_PX = 6  # of Pillow's built-in font
+FONT_PX = 15  # smaller, Pillow's built-in font runs its words together
+LINE_PX = 19
+CHARACTER_PX = 7.5  # on average
 
 
 def contact_sheet(items: Iterable[Item], cell_px: int = 224, text_px: int = 620) -> Image.Image:
@@ -54,14 +55,16 @@ def _row(item: Item, cell_px: int, text_px: int) -> Image.Image:
     wide = len(images) * (cell_px + GAP_PX)
     beside = len(images) <= 4
     texts = texts_of(item) if beside else ["   ".join(texts_of(item))]
-    lines = _wrapped(texts, (text_px if beside else wide) // CHARACTER_PX)
+    lines = _wrapped(texts, int((text_px if beside else wide) / CHARACTER_PX))
     text_height = len(lines) * LINE_PX + GAP_PX
     size = (wide + text_px, max(cell_px, text_height)) if beside else (wide, cell_px + text_height)
     row = Image.new("RGB", (size[0], size[1] + GAP_PX), "white")
     for place, image in enumerate(images):
         row.paste(image, (place * (cell_px + GAP_PX), 0))
     corner = (wide + GAP_PX, 0) if beside else (GAP_PX, cell_px)
-    ImageDraw.Draw(row).multiline_text(corner, "\n".join(lines), fill="black", spacing=2)
+    font = ImageFont.load_default(FONT_PX)
+    for place, line in enumerate(lines):
+        ImageDraw.Draw(row).text((corner[0], corner[1] + place * LINE_PX), line, fill="black", font=font)
     return row
 
 
