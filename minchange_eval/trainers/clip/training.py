@@ -27,11 +27,11 @@ class ClipTraining:
         pairs_per_step: plain pairs for L_clip; 0 leaves L_clip out.
         sets_per_step: whole candidate sets for L_hn, one anchor drawn from each; 0 leaves L_hn out.
         warmup_steps: linear from zero. SPEC warms up for 800 of its 1,000 steps, VisMin-CLIP for 50.
-        hard_negative_weight: of L_hn in L = L_clip + weight * L_hn; SPEC, arXiv:2312.00081, section 4 (0.2).
+        hard_negative_weight: of L_hn in L = L_clip + weight * L_hn; SPEC, arXiv:2312.00081 (0.2).
         weight_decay: not on biases, norms and logit_scale; CLIP, arXiv:2103.00020, table 18 (0.2).
-        beta1: CLIP, table 19 (0.9).
-        beta2: CLIP, table 19, vision transformers (0.98).
-        epsilon: CLIP, table 19, vision transformers (1e-6).
+        beta1: CLIP, table 18 (0.9).
+        beta2: CLIP, table 18, vision transformers (0.98).
+        epsilon: CLIP, table 18, vision transformers (1e-6).
         max_scale: logit_scale never multiplies the cosine by more; CLIP, section 2.5 (100).
         seed: order of the data and choice of the anchors.
         threads: CPU threads; another number adds floats in another order, so it is part of the run.
