@@ -98,7 +98,7 @@ def _percent(right: Sequence[bool]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="as train_minchange_tiny.py writes it")
-    parser.add_argument("--seed", type=int, default=2_000_000, help="of the drawn sets and scenes")
+    parser.add_argument("--seed", type=int, default=3_000_000, help="of the drawn sets and scenes")
     parser.add_argument("--sets", type=int, default=100, help="a subset")
     parser.add_argument("--scenes", type=int, default=1000, help="for classification")
     chosen = parser.parse_args()
