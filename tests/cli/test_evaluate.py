@@ -263,7 +263,8 @@ def test_a_run_killed_at_random_points_ends_with_the_bytes_of_one_that_was_not(
     assert whole.code == 0, whole.output
     dice = random.Random(5)
     ended = [runner.run(argv, killed_home, end=(signal.SIGKILL, dice.uniform(0, 1.0))).code for _ in range(KILLS)]
-    assert -signal.SIGKILL in ended
+    print("ended with", ended)
+    assert ended.count(-signal.SIGKILL) > KILLS // 2
     last = runner.run(argv, killed_home)
     assert last.code == 0, last.output
     assert bytes_of(last) == bytes_of(whole)
