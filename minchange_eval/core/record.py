@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from minchange_eval.core.errors import DataError, MinchangeError
 from minchange_eval.core.metrics import Kind, MetricValue, Protocol, summarize
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
+from minchange_eval.core.whole_files import write_whole
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -236,33 +235,12 @@ def write_record(record: RunRecord, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, _lines(record, leave_out={"outcomes"}))
+        write_whole(path, _lines(record, leave_out={"outcomes"}))
     except OSError as error:
         raise MinchangeError(
             f"record {path}: cannot be written ({error.strerror or error}); make room or name another folder and run "
             "again, what was answered is in the log"
         ) from error
-
-
-def _replace(path: Path, lines: Iterable[bytes]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp's own mode would lock others out
-        Path(name).replace(path)
-    except BaseException:  # Ctrl-C too must leave nothing behind
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _lines(record: RunRecord, leave_out: set[str]) -> Iterator[bytes]:

@@ -8,7 +8,6 @@ Whatever else lies in the folder (a killed `prepare`, the files of a replaced st
 from __future__ import annotations
 
 import errno
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, overload
 from minchange_eval.core.errors import DataError, MinchangeError, UsageError
 from minchange_eval.core.home import home
 from minchange_eval.core.items import CandidateSet, ChoiceQuestion, ImageSource, Item
+from minchange_eval.core.whole_files import sync
 from minchange_eval.data.fingerprint import Fingerprint
 from minchange_eval.data.lock import only_one
 from minchange_eval.data.store_card import (
@@ -273,12 +273,12 @@ def _write(folder: Path, items: Iterable[Item], card: StoreCard, skipped: Sequen
         done.skipped = list(skipped)
         # the data first, then the card that names it: whoever sees the card finds every file
         (building / CARD_FILE).write_text(done.model_dump_json(indent=2), encoding="utf-8")
-        _sync(building / CARD_FILE)
+        sync(building / CARD_FILE)
         for file in done.files:
             (building / file.name).rename(folder / file.name)
-        _sync(folder)
+        sync(folder)
         (building / CARD_FILE).replace(folder / CARD_FILE)
-        _sync(folder)
+        sync(folder)
     finally:
         _remove_leftovers(folder)
 
@@ -326,14 +326,6 @@ def _remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -8,8 +8,6 @@ tokenizer.json, tokenizer_config.json  a vocabulary of the model's own, if it ha
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minchange_eval.core.errors import DataError
+from minchange_eval.core.whole_files import write_whole
 from minchange_eval.trainers.clip.model import ContrastiveModel
 from minchange_eval.trainers.clip.vocabulary import Merge, tokenizer_files
 
@@ -29,7 +28,7 @@ def write_tokenizer(folder: Path, merges: Sequence[Merge], context: int) -> None
     """Write the tokenizer of a trimmed vocabulary into a checkpoint's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in tokenizer_files(merges, context).items():
-        _write_atomically(folder / name, content)
+        write_whole(folder / name, [content])
 
 
 def write_checkpoint(
@@ -50,8 +49,8 @@ def write_checkpoint(
     halves = {name: _half(name, tensor) for name, tensor in sorted(model.state_dict().items())}
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     folder.mkdir(parents=True, exist_ok=True)
-    _write_atomically(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
-    _write_atomically(folder / WEIGHTS_FILE, save(halves))
+    write_whole(folder / CONFIG_FILE, [(json.dumps(config, indent=2) + "\n").encode()])
+    write_whole(folder / WEIGHTS_FILE, [save(halves)])
 
 
 def load_checkpoint(folder: Path) -> tuple[ContrastiveModel, Any, Any]:
@@ -84,22 +83,3 @@ def _half(name: str, tensor: Tensor) -> Tensor:
     if not torch.isfinite(half).all():
         raise DataError(f"checkpoint: {name} has values that are not finite in half precision; train it again")
     return half
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes it private; a checkpoint is as readable as any other file
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
