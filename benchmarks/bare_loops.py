@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 import torch
@@ -25,7 +25,9 @@ def ideal(release: str, model_folder: str, batch_size: int, workers: int, thread
     model, prepare, tokenizer = _loaded(model_folder)
     paths, texts = sorted(Path(release).rglob("*.jpg")), sorted(_texts(Path(release)))
     clock = Clock()
-    loader = torch.utils.data.DataLoader(_Pictures(paths, prepare), batch_size, num_workers=workers)
+    loader = torch.utils.data.DataLoader(
+        _Pictures(paths, prepare), batch_size, num_workers=workers, multiprocessing_context="fork"
+    )
     embeddings = [_unit(model.encode_image(batch)) for batch in loader]
     embeddings += [
         _unit(model.encode_text(tokenizer(texts[start : start + batch_size])))
@@ -37,29 +39,44 @@ def ideal(release: str, model_folder: str, batch_size: int, workers: int, thread
 
 def per_query(release: str, model_folder: str, batch_size: int, workers: int) -> dict[str, float]:
     """Every query's own picture or text and each of its candidates encoded for that query, as SPEC's evaluator does."""
+    torch.set_num_threads(workers)
     model, prepare, tokenizer = _loaded(model_folder)
     images = texts = hits = 0
     clock = Clock()
-    for subset in SUBSETS:
-        folder = Path(release) / subset
-        rows = json.loads((folder / "image2text.json").read_text())
-        loader = _queries(rows, [[folder / row["query"]] for row in rows], prepare, batch_size, workers)
-        for asked, pictures in loader:
+    batches = list(_batches_of_queries(Path(release), batch_size))
+    for batch, pictures in zip(batches, _loader_of_queries(batches, prepare, workers), strict=True):
+        candidates = list(zip(*(query.row["keys"] for query in batch), strict=True))
+        if batch[0].asks_for_text:
             left = _unit(model.encode_image(pictures[:, 0]))
-            right = [
-                _unit(model.encode_text(tokenizer(list(column))))
-                for column in zip(*(row["keys"] for row in asked), strict=True)
-            ]
-            hits += _hits(asked, torch.stack([(left * one).sum(-1) for one in right]))
-            images, texts = images + len(asked), texts + len(asked) * len(right)
-        rows = json.loads((folder / "text2image.json").read_text())
-        loader = _queries(rows, [[folder / key for key in row["keys"]] for row in rows], prepare, batch_size, workers)
-        for asked, pictures in loader:
-            left = _unit(model.encode_text(tokenizer([row["query"] for row in asked])))
-            right = [_unit(model.encode_image(pictures[:, place])) for place in range(pictures.shape[1])]
-            hits += _hits(asked, torch.stack([(left * one).sum(-1) for one in right]))
-            images, texts = images + len(asked) * len(right), texts + len(asked)
+            right = [_unit(model.encode_text(tokenizer(list(column)))) for column in candidates]
+            images, texts = images + len(batch), texts + len(batch) * len(right)
+        else:
+            left = _unit(model.encode_text(tokenizer([query.row["query"] for query in batch])))
+            right = [_unit(model.encode_image(pictures[:, place])) for place in range(len(candidates))]
+            images, texts = images + len(batch) * len(right), texts + len(batch)
+        choices = torch.stack([(left * one).sum(-1) for one in right]).argmax(0)
+        hits += sum(int(choice) == query.row["label"] for choice, query in zip(choices, batch, strict=True))
     return {**clock.spent(), "images": images, "texts": texts, "hits": hits}
+
+
+class _Query(NamedTuple):
+    row: dict[str, Any]
+    pictures: list[Path]
+    asks_for_text: bool
+
+
+def _batches_of_queries(release: Path, batch_size: int) -> Iterator[list[_Query]]:
+    """Queries of one subset and direction together, so that all of a batch have as many candidates."""
+    for subset in SUBSETS:
+        folder = release / subset
+        rows = json.loads((folder / "image2text.json").read_text())
+        yield from _chunks([_Query(row, [folder / row["query"]], True) for row in rows], batch_size)
+        rows = json.loads((folder / "text2image.json").read_text())
+        yield from _chunks([_Query(row, [folder / key for key in row["keys"]], False) for row in rows], batch_size)
+
+
+def _chunks(queries: list[_Query], size: int) -> Iterator[list[_Query]]:
+    return (queries[start : start + size] for start in range(0, len(queries), size))
 
 
 class _Pictures(torch.utils.data.Dataset[torch.Tensor]):
@@ -75,28 +92,26 @@ class _Pictures(torch.utils.data.Dataset[torch.Tensor]):
 
 
 class _PicturesOfQuery(torch.utils.data.Dataset[torch.Tensor]):
-    def __init__(self, paths: list[list[Path]], prepare: Callable[[Image.Image], torch.Tensor]) -> None:
-        self.paths, self.pictures = paths, [_Pictures(one, prepare) for one in paths]
+    def __init__(self, queries: list[_Query], prepare: Callable[[Image.Image], torch.Tensor]) -> None:
+        self.pictures = [_Pictures(query.pictures, prepare) for query in queries]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.pictures)
 
     def __getitem__(self, number: int) -> torch.Tensor:
-        return torch.stack([self.pictures[number][place] for place in range(len(self.paths[number]))])
+        pictures = self.pictures[number]
+        return torch.stack([pictures[place] for place in range(len(pictures))])
 
 
-def _queries(
-    rows: list[dict[str, Any]], paths: list[list[Path]], prepare: Any, batch_size: int, workers: int
-) -> Iterator[tuple[list[dict[str, Any]], torch.Tensor]]:
-    loader: Iterable[torch.Tensor] = torch.utils.data.DataLoader(
-        _PicturesOfQuery(paths, prepare), batch_size, num_workers=workers
+def _loader_of_queries(batches: list[list[_Query]], prepare: Any, workers: int) -> Iterable[torch.Tensor]:
+    queries = [query for batch in batches for query in batch]
+    numbers = iter(range(len(queries)))
+    return torch.utils.data.DataLoader(
+        _PicturesOfQuery(queries, prepare),
+        batch_sampler=[[next(numbers) for _ in batch] for batch in batches],
+        num_workers=workers,
+        multiprocessing_context="fork",
     )
-    for number, pictures in enumerate(loader):
-        yield rows[number * batch_size : (number + 1) * batch_size], pictures
-
-
-def _hits(rows: list[dict[str, Any]], scores: torch.Tensor) -> int:
-    return sum(int(choice) == row["label"] for choice, row in zip(scores.argmax(0), rows, strict=True))
 
 
 def _texts(release: Path) -> set[str]:
