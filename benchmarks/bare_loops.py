@@ -37,9 +37,9 @@ def ideal(release: str, model_folder: str, batch_size: int, workers: int, thread
     return {**clock.spent(), "images": len(paths), "texts": len(texts)}
 
 
-def per_query(release: str, model_folder: str, batch_size: int, workers: int) -> dict[str, float]:
+def per_query(release: str, model_folder: str, batch_size: int, workers: int, threads: int) -> dict[str, float]:
     """Every query's own picture or text and each of its candidates encoded for that query, as SPEC's evaluator does."""
-    torch.set_num_threads(workers)
+    torch.set_num_threads(threads)
     model, prepare, tokenizer = _loaded(model_folder)
     images = texts = hits = 0
     clock = Clock()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from minchange_eval.model_adapters.open_clip_models import BUNDLED
-
 MODELS = ("vit-b-32", "minchange-tiny")
 
 
 def model_folder(name: str, scratch: Path) -> Path:
     """The bundled tiny CLIP, or ViT-B/32 with random weights, which cost as much as trained ones."""
     if name == "minchange-tiny":
+        from minchange_eval.model_adapters.open_clip_models import BUNDLED
+
         return BUNDLED[name]
     folder = scratch / name
     if not folder.exists():

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.process import Clock, resident_mb
-from minchange_eval.cli import evaluate
-from minchange_eval.tasks.run_recorder import RunRecorder
 
 
 def run(home: str, model_folder: str, batch_size: int) -> dict[str, Any]:
     """`lmms_eval --model open_clip --tasks spec`, everything else as by default; seconds, counts and memory."""
+    from minchange_eval.cli import evaluate
+
     os.environ |= {"MINCHANGE_HOME": home, "HF_HUB_OFFLINE": "1"}
     sys.argv = ["lmms_eval", "--model", "open_clip", "--model_args", f"model_name={model_folder}"]
     sys.argv += ["--tasks", "spec", "--batch_size", str(batch_size)]
@@ -39,6 +39,8 @@ def run(home: str, model_folder: str, batch_size: int) -> dict[str, Any]:
 
 
 def _clock_around_the_evaluation() -> dict[str, Any]:
+    from minchange_eval.tasks.run_recorder import RunRecorder
+
     clock: dict[str, Any] = {}
     evaluating, saving = RunRecorder.evaluate, RunRecorder.save
 

@@ -1,12 +1,13 @@
 """Items to Arrow IPC stream files and back; the layout is described in docs/formats.md.
 
 Writing holds one record batch in memory. Reading maps the file: texts are read from the map when asked for, image
-bytes are not touched until one image is. Imported lazily, because it loads pyarrow.
+bytes are not touched until one image is, and do not stay. Imported lazily, because it loads pyarrow.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from bisect import bisect_right
 from pathlib import Path
@@ -24,6 +25,7 @@ from minchange_eval.data.store_card import StoredFile
 BATCH_BYTES = 16 * 2**20  # pixels of one record batch: bounds the memory of writing, and of a reader that copies
 BATCH_ROWS = 512
 FILE_BYTES = 512 * 2**20  # as the Hub's own shards
+LET_GO_AFTER_BYTES = 64 * 2**20  # of images read: the pages of one file that a reader holds at most
 
 _INDICES = pa.list_(pa.int32())
 _IMAGES = pa.list_(pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))
@@ -142,9 +144,12 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._batches = pa.ipc.open_stream(pa.memory_map(str(path))).read_all().to_batches()
-        except (pa.ArrowException, OSError) as error:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._batches = pa.ipc.open_stream(pa.py_buffer(self._map)).read_all().to_batches()
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
             raise DataError(_damaged(path, error)) from error
+        self._read_bytes = 0
         self._starts: list[int] = []
         rows = 0
         for batch in self._batches:
@@ -179,7 +184,15 @@ class MappedFile:
             data: bytes = batch.column("images").values.field("bytes")[start + index].as_py()
         except (pa.ArrowException, IndexError, KeyError) as error:
             raise DataError(_damaged(self._path, error)) from error
+        self._let_go(len(data))
         return data
+
+    def _let_go(self, read_bytes: int) -> None:
+        """Drop pages that were read: they would count as this process's memory until all of the file is in it."""
+        self._read_bytes += read_bytes  # loader threads may miss a few bytes of each other's, which does not matter
+        if self._read_bytes >= LET_GO_AFTER_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._read_bytes = 0
+            self._map.madvise(mmap.MADV_DONTNEED)  # another reader of a page gets it again from the kernel's cache
 
     def _place(self, row: int) -> tuple[Any, int]:
         batch = bisect_right(self._starts, row) - 1
