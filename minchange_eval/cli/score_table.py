@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from minchange_eval.core.errors import printable
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.record import RunRecord
 
@@ -15,9 +16,8 @@ _HEAD = ("task", "metric", "value", "95 % interval", "chance", "n", "unscored", 
 def print_record(record: RunRecord) -> None:
     """Print the scores of a run, with what a reader must know about the data and the model above them."""
     model = record.model
-    print(
-        f"\n{model.adapter} {model.name}" + (f", weights {model.weights_sha256[:12]}" if model.weights_sha256 else "")
-    )
+    weights = f", weights {model.weights_sha256[:12]}" if model.weights_sha256 else ""
+    print(f"\n{model.adapter} {printable(model.name)}{weights}")
     for line in _remarks(record):
         print(line)
     print()
@@ -27,7 +27,7 @@ def print_record(record: RunRecord) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a plain text table; the first two columns are words, the others numbers."""
-    cells = [tuple(head), *(tuple(row) for row in rows)]
+    cells = [tuple(head), *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.items import ImageSource
 
+DECODING = 1  # raised whenever the same bytes decode to other pixels: part of the key of logged embeddings
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # what benchmarks release; no format that runs a program
 
 
@@ -36,7 +37,9 @@ def decode(data: bytes, name: str) -> Image.Image:
     picture = _opened(data, name)
     try:
         picture.load()
-        return _as_rgb(ImageOps.exif_transpose(picture))
+        upright = ImageOps.exif_transpose(picture)
+        upright.format = picture.format
+        return _as_rgb(upright)
     except Exception as error:  # damaged files make Pillow's decoders raise whatever it may be
         raise DataError(f"image {name}: is cut off or damaged ({error}); get the file again") from error
 
@@ -80,8 +83,11 @@ def _bomb(name: str) -> str:
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16- or 32-bit grey: Pillow's convert would clip at 255
-        return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        grey = picture.convert("I").point(lambda value: value / 257)  # Pillow's own conversion clips at 255
+        return grey.convert("L").convert("RGB")
+    if picture.mode in {"I", "F"}:
+        raise ValueError(f"mode {picture.mode}: 32-bit values have no fixed white; release it with 8 or 16 bits")
     if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
         on_white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(on_white, picture.convert("RGBA")).convert("RGB")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import struct
 import zlib
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from minchange_eval.core.errors import DataError
-from minchange_eval.core.images import check, decode, open_image
+from minchange_eval.core.images import DECODING, check, decode, open_image
 from minchange_eval.core.items import BytesImage
 
 
@@ -59,9 +60,25 @@ def test_16_bit_grey_is_scaled_not_clipped(grey: int, kind: str) -> None:
     assert pixel(saved(picture, kind)) == (grey, grey, grey)
 
 
-def test_32_bit_tiff_within_16_bits_is_scaled_like_16_bit() -> None:
-    picture = Image.fromarray(np.full((2, 2), 200 * 257, dtype=np.int32))
-    assert pixel(saved(picture, "TIFF")) == (200, 200, 200)
+@pytest.mark.parametrize("values", [np.int32, np.float32])
+def test_32_bit_pictures_are_refused_because_nothing_says_what_white_is(values: type) -> None:
+    data = saved(Image.fromarray(np.full((2, 2), 200, dtype=values)), "TIFF")
+    with pytest.raises(DataError, match="32-bit values have no fixed white"):
+        decode(data, "x.tif")
+
+
+def test_odd_pictures_decode_to_the_pixels_of_this_version_of_decoding() -> None:
+    """A change here must raise `images.DECODING`, or logged embeddings of other pixels are taken for these."""
+    grey = Image.fromarray(np.arange(0, 65536, 4096, dtype=np.uint16).reshape(4, 4))
+    see_through = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(4, 4, 4) * 4, "RGBA")
+    turned = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    turned.save(buffer, "PNG", exif=exif)
+    odd = [saved(grey, "PNG"), saved(see_through, "PNG"), saved(see_through.convert("LA"), "PNG"), buffer.getvalue()]
+    pixels = b"".join(decode(data, "odd").tobytes() for data in odd)
+    assert (DECODING, hashlib.sha256(pixels).hexdigest()[:16]) == (1, "023cfd486d541aa9")
 
 
 def test_cmyk_becomes_rgb() -> None:
