@@ -12,7 +12,7 @@ from minchange_eval.core.errors import (
     UsageError,
 )
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion, FileImage, ImageSource, Item, item_id
-from minchange_eval.core.metrics import MetricValue, summarize, value_of, whole
+from minchange_eval.core.metrics import MetricValue, summarize, whole
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
 from minchange_eval.core.queries import Direction, Query, candidate_scores, queries_of_set, query_of_question
 from minchange_eval.core.record import (
@@ -85,7 +85,6 @@ __all__ = [
     "sign_flip_p_value",
     "smallest_detectable_effect",
     "summarize",
-    "value_of",
     "verdict",
     "vismin_matches",
     "whole",

@@ -1,6 +1,7 @@
 """From outcomes to the numbers that are reported: value, interval, chance and counts, for every reader the same.
 
-lmms-eval's own table takes `value_of`; the record, our table and later reports take `summarize`, and from it `whole`.
+The record, our table and later reports take `summarize`, and from it `whole`. lmms-eval's own table has no room for
+intervals and sums up as it goes: `tasks/aggregation.py`, from the same hits.
 Each metric is first made into tallies, one an item: how many yes/no results it has, how many are yes, what guessing
 would get. Values, intervals and chance are then the same few sums for all of them.
 """
@@ -19,6 +20,7 @@ from minchange_eval.core.answers import Answer, med_letter, vismin_matches
 from minchange_eval.core.chance import AnswerKind, chance, query_chance
 from minchange_eval.core.errors import IncompleteError
 from minchange_eval.core.outcomes import QueryOutcome
+from minchange_eval.core.prompts import LETTERS, ORDINALS
 from minchange_eval.core.queries import Direction
 from minchange_eval.core.scores import verdict
 from minchange_eval.core.statistics import RESAMPLES, Interval, cluster_intervals, clusters_of
@@ -28,9 +30,6 @@ Protocol = Literal["ours", "spec", "vismin", "med"]
 
 SET_METRICS = ("i2t_accuracy", "t2i_accuracy", "text_score", "image_score", "group_score", "pair_mean")
 QUESTION_METRICS = ("macro", "micro")
-
-_LETTERS = "ABCDEFGHI"
-_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth")
 
 
 class MetricValue(BaseModel):
@@ -91,22 +90,6 @@ def summarize(
     return tuple(sorted(values, key=lambda value: (value.subset == "", value.subset)))
 
 
-def value_of(outcomes: Iterable[QueryOutcome], name: str, *, protocol: Protocol = "ours") -> float:
-    """One metric of the whole without its interval, for lmms-eval's table; the same value as in `summarize`.
-
-    Raises:
-        ValueError: no outcomes, an unknown metric, or outcomes of the other kind.
-        IncompleteError: a set lacks queries.
-    """
-    kind: Kind = "questions" if name in QUESTION_METRICS else "sets"
-    if name not in _names(kind):
-        raise ValueError(f"expected one of {', '.join(SET_METRICS + QUESTION_METRICS)}, got {name!r}")
-    tallies = _tallies(name, _items(outcomes, protocol), kind)
-    strata = _by_subset(tallies)
-    shares = [math.fsum(t.hits for t in part) / math.fsum(t.total for t in part) for part in strata.values()]
-    return math.fsum(shares) / len(shares)
-
-
 def whole(values: Iterable[MetricValue]) -> dict[str, MetricValue]:
     """The metrics of the whole by name, from what `summarize` returned."""
     return {value.name: value for value in values if not value.subset}
@@ -121,11 +104,12 @@ def published_hit(outcome: QueryOutcome, protocol: Protocol) -> bool:
     """
     if protocol == "spec" and outcome.scores is not None:
         return verdict(Answer(scores=outcome.scores), outcome.answers, outcome.candidates).published_hit
+    labels = ORDINALS if outcome.direction is Direction.TEXT_TO_IMAGE else LETTERS
+    right = [label for position, label in enumerate(labels) if position in outcome.answers]
     if protocol == "vismin" and outcome.text is not None:
-        keys = _ORDINALS if outcome.direction is Direction.TEXT_TO_IMAGE else _LETTERS
-        return any(vismin_matches(outcome.text, keys[right]) for right in outcome.answers)
+        return any(vismin_matches(outcome.text, label) for label in right)
     if protocol == "med" and outcome.text is not None:
-        return med_letter(outcome.text) in {chr(ord("A") + right) for right in outcome.answers}
+        return med_letter(outcome.text) in right
     return outcome.hit
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from minchange_eval.core.items import ImageSource
 from minchange_eval.core.queries import Direction, Query
 
-_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth")
-_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth")
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 Part = str | ImageSource
 
@@ -52,7 +52,7 @@ def candidate_labels(query: Query) -> tuple[str, ...]:
     Raises:
         ValueError: more candidates than names; such a question is for encoders only.
     """
-    names = _ORDINALS if query.direction is Direction.TEXT_TO_IMAGE else _LETTERS
+    names = ORDINALS if query.direction is Direction.TEXT_TO_IMAGE else LETTERS
     if query.candidates > len(names):
         raise ValueError(f"{query.query_id}: {query.candidates} candidates are more than a prompt can name")
     return names[: query.candidates]
