@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from minchange_eval.core.errors import DataError
+from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.items import CandidateSet, Item
 from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_list, label, text, texts
@@ -45,17 +45,21 @@ def read(source: Path | None) -> Iterator[Item | BrokenRow]:
     """The sets of every subset folder, in the order in which `text2image.json` first names them.
 
     Raises:
-        DataError: no subset folder, or a JSON file of another shape.
+        UsageError: the source is the folder of one subset.
+        DataError: no subset folder, one that lacks a list, or a JSON file of another shape.
     """
     assert source is not None
     tree = open_source(_zip_of(source))
-    folders = sorted({str(PurePosixPath(path).parent) for path in tree.files if PurePosixPath(path).name == T2I_FILE})
+    paths = [PurePosixPath(path) for path in tree.files]
+    folders = {str(path.parent) for path in paths if path.name in {T2I_FILE, I2T_FILE}}
+    if "." in folders:
+        raise UsageError(f"--source {source}: holds the lists of one subset; name the folder above it, which holds all")
     if not folders:
         raise DataError(
             f"{source}: expected folders {', '.join(SUBSETS)}, each with {T2I_FILE} and {I2T_FILE}; got none"
         )
     order = {name: place for place, name in enumerate(SUBSETS)}
-    for folder in sorted(folders, key=lambda path: order.get(PurePosixPath(path).name, len(order))):
+    for folder in sorted(folders, key=lambda path: (order.get(PurePosixPath(path).name, len(order)), path)):
         subset = PurePosixPath(folder).name
         if subset in SUBSETS:
             yield from _read_subset(tree, folder, subset)
@@ -75,23 +79,29 @@ def _read_subset(tree: SourceTree, folder: str, subset: str) -> Iterator[Item | 
         if isinstance(query, BrokenRow):
             yield query
         else:
-            sets.setdefault(frozenset(query[1]), []).append(query)
+            images = tuple(map(_one_spelling, query[1]))
+            sets.setdefault(frozenset(images), []).append((query[0], images, query[2]))
     by_image: dict[str, tuple[tuple[str, ...], int]] = {}
     for row, query in _queries(tree, f"{folder}/{I2T_FILE}", k):
         if isinstance(query, BrokenRow):
             yield query
-        elif query[0] in by_image:
-            yield BrokenRow(f"{folder}/{I2T_FILE} row {row}", f"image {query[0]!r} is asked for a second time")
+        elif (image := _one_spelling(query[0])) in by_image:
+            yield BrokenRow(f"{folder}/{I2T_FILE} row {row}", f"image {image!r} is asked for a second time")
         else:
-            by_image[query[0]] = query[1:]
+            by_image[image] = query[1:]
     for number, queries in enumerate(sets.values()):
         try:
             yield _candidate_set(tree, folder, f"{subset}/{number}", subset, queries, by_image)
         except (BadRowError, ValueError) as error:
             yield BrokenRow(f"{folder} set {number} (image {queries[0][1][0]})", f"cannot be made {k} x {k}: {error}")
-    left_over = by_image.keys() - {image for images in sets for image in images}
+    left_over = by_image.keys() - {name for names in sets for name in names}
     for image in sorted(left_over):
         yield BrokenRow(f"{folder}/{I2T_FILE} image {image}", f"is in no candidate set of {T2I_FILE}")
+
+
+def _one_spelling(image: str) -> str:
+    """An image path as the two lists must agree on it: `./images/x.jpg` is `images/x.jpg`."""
+    return str(PurePosixPath(image))
 
 
 def _queries(tree: SourceTree, path: str, k: int) -> Iterator[tuple[int, tuple[str, tuple[str, ...], int] | BrokenRow]]:
@@ -154,10 +164,9 @@ def _released_order(captions: tuple[str, ...], keys: tuple[str, ...], right: int
 
 
 def _path_inside(tree: SourceTree, folder: str, image: str) -> str:
-    path = image if folder == "." else f"{folder}/{image}"
     if image.startswith("/") or ".." in PurePosixPath(image).parts:
         raise BadRowError(f"image path {image!r} leaves the subset's folder")
-    path = str(PurePosixPath(path))
+    path = f"{folder}/{image}"
     if path not in tree.files:
         raise BadRowError(f"image {image!r} is missing")
     return path

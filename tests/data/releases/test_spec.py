@@ -173,11 +173,26 @@ def test_json_of_another_shape_is_one_line(tmp_path: Path, content: bytes, reaso
     assert "\n" not in str(caught.value)
 
 
-def test_half_a_subset_folder_is_named(tmp_path: Path) -> None:
-    folder = write_spec_release(tmp_path / "spec", 1, subsets=("existence",))
-    (folder / "existence" / spec.I2T_FILE).unlink()
-    with pytest.raises(DataError, match=r"existence/image2text.json: is missing"):
+@pytest.mark.parametrize("file", [spec.T2I_FILE, spec.I2T_FILE])
+def test_a_subset_folder_that_lacks_either_list_is_named(tmp_path: Path, file: str) -> None:
+    folder = write_spec_release(tmp_path / "spec", 1, subsets=("existence", "count"))
+    (folder / "existence" / file).unlink()
+    with pytest.raises(DataError, match=rf"existence/{file}: is missing"):
         prepare("spec", folder)
+
+
+def test_the_folder_of_one_subset_as_source_asks_for_the_one_above(tmp_path: Path) -> None:
+    folder = write_spec_release(tmp_path / "spec", 1, subsets=("existence",))
+    with pytest.raises(UsageError, match="holds the lists of one subset; name the folder above it"):
+        prepare("spec", folder / "existence")
+
+
+def test_two_spellings_of_an_image_path_are_one_image(tmp_path: Path) -> None:
+    folder = write_spec_release(tmp_path / "spec", 2, subsets=("existence",))
+    as_released = prepare("spec", folder).card.fingerprint
+    edit(folder, "existence", spec.I2T_FILE, lambda rows: rows[0].update(query="./" + rows[0]["query"]))
+    edit(folder, "existence", spec.T2I_FILE, lambda rows: rows[0].update(keys=[f"./{key}" for key in rows[0]["keys"]]))
+    assert prepare("spec", folder, force=True).card.fingerprint == as_released
 
 
 def test_a_source_without_subsets_says_what_was_expected(tmp_path: Path) -> None:
