@@ -80,8 +80,9 @@ def find_weights(model_name: str, pretrained: str | None, force_quick_gelu: bool
         name = model_name if model_name.startswith("hf-hub:") else f"local-dir:{folder}"
         return OpenClipSource(name, model_name, None, _activation_of_config(name, folder, force_quick_gelu))
     _check_architecture(model_name)
-    quick_gelu = _activation(model_name, _checked_weights(model_name, pretrained), force_quick_gelu)
-    return OpenClipSource(model_name, f"{model_name}/{pretrained}", pretrained, quick_gelu)
+    weights = _checked_weights(model_name, pretrained)
+    quick_gelu = _activation(model_name, weights, force_quick_gelu)
+    return OpenClipSource(model_name, f"{model_name}/{pretrained}", weights, quick_gelu)
 
 
 def _check_architecture(name: str) -> None:
@@ -111,7 +112,7 @@ def _checked_weights(architecture: str, pretrained: str | None) -> str:
         hint = f"Did you mean {near[0]}?" if near else f"Tags: {', '.join(tags) or 'none'}."
         raise UsageError(f"pretrained={pretrained}: no file and no tag of {architecture}. {hint}")
     check_readable(file)
-    return pretrained
+    return str(file)
 
 
 def _activation(architecture: str, pretrained: str, force: bool | None) -> bool:
@@ -202,9 +203,10 @@ class OpenClipEncoder(Encoder):
         import open_clip
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        model = _model(source).eval()
+        exact = _model(source)
         self.name = source.shown
-        self.weights_sha256 = weights_sha256(model.state_dict())
+        self.weights_sha256 = weights_sha256(exact.state_dict())
+        model = _in_precision(source, exact, device, dtype).eval()
         config = open_clip.get_model_config(source.name) or {}
         preprocess = dict(model.visual.preprocess_cfg)
         self.settings = {
@@ -215,7 +217,7 @@ class OpenClipEncoder(Encoder):
         self.packages = {
             name: version(name) for name in ("torch", "torchvision", "pillow", "numpy", "open_clip_torch", "timm")
         }
-        self.model, self.device = _in_precision(model, device, dtype), device
+        self.model, self.device = model, device
         self._prepare = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         self._tokenizer = open_clip.get_tokenizer(source.name)
         inner = getattr(self._tokenizer, "tokenizer", None)
@@ -242,7 +244,8 @@ class OpenClipEncoder(Encoder):
         return embeddings
 
 
-def _model(source: OpenClipSource) -> Any:
+def _model(source: OpenClipSource, **how: Any) -> Any:
+    """The model as open_clip makes it, with its weights in float32 on CPU unless `how` says otherwise."""
     import open_clip
 
     library = logging.getLogger()
@@ -253,9 +256,9 @@ def _model(source: OpenClipSource) -> Any:
             source.name,
             pretrained=source.pretrained,
             force_quick_gelu=source.quick_gelu,
-            require_pretrained=True,
             weights_only=True,
             pretrained_text=False,
+            **{"require_pretrained": True, **how},
         )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         raise ModelError(f"model {source.shown}: cannot be loaded: {first_line(error)}") from error
@@ -263,17 +266,22 @@ def _model(source: OpenClipSource) -> Any:
         library.setLevel(level)
 
 
+def _in_precision(source: OpenClipSource, exact: Any, device: torch.device, dtype: str) -> Any:
+    """The same weights in another dtype.
+
+    A model of half precision has layers of its own (its norms compute in float32), so it is made anew, not cast.
+    """
+    if dtype == "fp32":
+        return exact.to(device)
+    model = _model(source, precision=dtype, device=device, load_weights=False, require_pretrained=False)
+    model.load_state_dict(exact.state_dict())
+    return model
+
+
 def _stated_activation(config: Mapping[str, Any]) -> str:
     towers = (config.get("vision_cfg", {}), config.get("text_cfg", {}))
     named = {str(tower["act_kwargs"]) for tower in towers if tower.get("act_kwargs")}
     return f"gelu {', '.join(sorted(named))}".strip()
-
-
-def _in_precision(model: Any, device: torch.device, dtype: str) -> Any:
-    from open_clip.factory import _set_model_device_and_precision
-
-    _set_model_device_and_precision(model, device, dtype, "timm" in type(model.visual).__name__.lower())
-    return model
 
 
 def _length_counter(tokenizer: Any) -> Callable[[str], int]:

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from minchange_eval.core.errors import ModelError, UsageError
+from minchange_eval.model_adapters.encoder import torch_dtype
 from minchange_eval.model_adapters.open_clip_models import OpenClip, find_weights
 from minchange_eval.model_adapters.weights import weights_sha256
-from tests.model_adapters.checkpoints import OPEN_CLIP, open_clip_folder, queries, requests_of
+from tests.model_adapters.checkpoints import EDGE_PX, OPEN_CLIP, open_clip_folder, queries, requests_of
 
 SMALL = "tiny-random"
 
@@ -54,6 +55,13 @@ def test_weights_of_an_unknown_activation_need_a_decision(architecture: str, tin
         activations.append(lm.description.settings["activation"])
     assert activations == ["quick_gelu", "gelu"]
     assert answers[0] != answers[1]
+
+
+def test_a_file_below_the_home_folder_is_found(architecture: str, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tiny))
+    source = find_weights(architecture, "~/model.safetensors", False)
+    assert source.pretrained == str(tiny / "model.safetensors")
+    assert source.shown == f"{architecture}/~/model.safetensors"
 
 
 @pytest.mark.parametrize("force", [None, True, False])
@@ -166,6 +174,30 @@ def test_half_precision_scores_are_near_and_have_the_same_bits_again(tiny: Path,
     ]
     assert answers[1] == answers[2]
     for exact, near in zip(answers[0], answers[1], strict=True):
+        assert json.loads(near)["scores"] == pytest.approx(json.loads(exact)["scores"], abs=0.05)
+
+
+VISION_TRANSFORMER = {"layers": 1, "width": 32, "head_width": 16, "image_size": EDGE_PX, "patch_size": 16}
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("vision", [OPEN_CLIP["vision_cfg"], VISION_TRANSFORMER], ids=["resnet", "transformer"])
+def test_half_precision_norms_compute_in_float32_as_cuda_requires(
+    tmp_path: Path, vision: dict[str, Any], dtype: str
+) -> None:
+    from open_clip.transformer import LayerNormFp32
+
+    folder = open_clip_folder(tmp_path / "model", vision_cfg=vision)
+    full, half = (OpenClip(model_name=str(folder), device="cpu", dtype=chosen) for chosen in ("fp32", dtype))
+    norms = [layer for layer in half.encoder.model.modules() if isinstance(layer, torch.nn.LayerNorm)]
+    assert norms
+    assert all(isinstance(norm, LayerNormFp32) and norm.weight.dtype == torch.float32 for norm in norms)
+    linear = [layer for layer in half.encoder.model.modules() if isinstance(layer, torch.nn.Linear)]
+    assert {layer.weight.dtype for layer in linear} == {torch_dtype(dtype)}
+    assert not half.encoder.model.training
+    assert half.description.weights_sha256 == full.description.weights_sha256
+    asked = requests_of(queries(1))
+    for exact, near in zip(full.generate_until(asked), half.generate_until(asked), strict=True):
         assert json.loads(near)["scores"] == pytest.approx(json.loads(exact)["scores"], abs=0.05)
 
 
