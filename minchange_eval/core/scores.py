@@ -4,13 +4,16 @@ Rules: the highest score is the answer; a tie for first place between a right an
 others, is a miss and counted; a query with a score that is missing or not finite, or with an unreadable reply, is
 unscored: a miss for itself and its set, counted, never guessed. Scores are float32, as models give them.
 
+`judge` holds these rules and nothing else does. A run's outcomes come through `verdict`, one query at a time; whoever
+has a matrix of similarities, as audits, trainers and notebooks do, calls `candidate_set_scores`; `set_scores` is for
+whoever has hits already.
+
 Sources: SPEC, arXiv:2312.00081; VisMin, arXiv:2407.16772; Thrush et al. 2022, arXiv:2204.03162.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,33 +119,22 @@ def verdict(answer: Answer, answers: Sequence[int], candidates: int) -> Verdict:
     """
     if not answers or not set(answers) <= set(range(candidates)):
         raise ValueError(f"expected right positions in 0..{candidates - 1}, got {list(answers)}")
+    right = [position in answers for position in range(candidates)]
+    judged = judge([_scores_of(answer, candidates)], np.array([right]))
+    return Verdict(**{name: bool(flags[0]) for name, flags in vars(judged).items()})
+
+
+def _scores_of(answer: Answer, candidates: int) -> Sequence[float]:
+    """One score a candidate: a choice is 1 for the chosen one and 0 for the others, what is missing is NaN."""
     if answer.scores is not None:
-        return _verdict_of_scores(answer.scores, set(answers), candidates)
+        if len(answer.scores) != candidates:
+            raise ValueError(f"expected {candidates} scores, one a candidate, got {len(answer.scores)}")
+        return [math.nan if score is None else score for score in answer.scores]
     if answer.choice is None:
-        return Verdict(hit=False, unscored=True, tie=False, near_tie=False, published_hit=False)
+        return [math.nan] * candidates
     if not 0 <= answer.choice < candidates:
         raise ValueError(f"expected a choice in 0..{candidates - 1}, got {answer.choice}")
-    hit = answer.choice in answers
-    return Verdict(hit=hit, unscored=False, tie=False, near_tie=False, published_hit=hit)
-
-
-def _verdict_of_scores(scores: Sequence[float | None], right: set[int], candidates: int) -> Verdict:
-    """As `judge`, for one query: ten times faster than an array of one row, and there are 30,000 of them in a run."""
-    if len(scores) != candidates:
-        raise ValueError(f"expected {candidates} scores, one a candidate, got {len(scores)}")
-    values = array("f", (math.nan if score is None else score for score in scores))
-    if not all(map(math.isfinite, values)):
-        return Verdict(hit=False, unscored=True, tie=False, near_tie=False, published_hit=False)
-    best_right = max(values[position] for position in right)
-    best_wrong = max((value for position, value in enumerate(values) if position not in right), default=-math.inf)
-    tie = best_right <= best_wrong and values.count(max(values)) > 1
-    return Verdict(
-        hit=best_right > best_wrong,
-        unscored=False,
-        tie=tie,
-        near_tie=not tie and abs(best_right - best_wrong) < NEAR_TIE_MARGIN,
-        published_hit=values.index(max(values)) in right,
-    )
+    return [float(position == answer.choice) for position in range(candidates)]
 
 
 @dataclass(frozen=True)
