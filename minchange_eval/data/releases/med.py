@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.clone import commit_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_list, text, texts
 from minchange_eval.data.release import BrokenRow, HubSource, Release
+from minchange_eval.data.row_paths import file_inside
 
 TYPES = tuple(benchmark_card("med").subsets)
 MED_FILE, MED_REAL_FILE = "MED_bench.json", "MED_real_set.json"
@@ -26,7 +28,7 @@ _REPOSITORY = "https://github.com/beccabai/hallu_med"
 
 def med() -> Release:
     """MED as `prepare` knows it."""
-    return release_of("med", read_med, identify=commit_of)
+    return release_of("med", read_med, identify=partial(commit_of, known=f"benchmark/{MED_FILE}"))
 
 
 def med_real() -> Release:
@@ -34,7 +36,7 @@ def med_real() -> Release:
     return release_of(
         "med_real",
         read_med_real,
-        identify=commit_of,
+        identify=partial(commit_of, known=f"benchmark/{MED_REAL_FILE}"),
         # its commit is not known to us, so the card records what was downloaded, as not verified
         images_hub=HubSource("MMVP/MMVP", "main", ("MMVP Images/*",)),
         needs_images=lambda source: not has_mmvp_images(source),
@@ -102,12 +104,10 @@ def _mmvp_folder(folder: Path) -> Path:
 
 
 def _released_file(folder: Path, name: str) -> Path:
-    if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        raise BadRowError(f"image path {name!r} leaves the folder")
-    for path in (folder / name, folder / "images" / name):
-        if path.is_file():
-            return path
-    raise BadRowError(f"image {name!r} is missing in {folder}")
+    path = file_inside((folder, folder / "images"), name)
+    if path is None:
+        raise BadRowError(f"image {name!r} is missing in {folder}")
+    return path
 
 
 def _read(questions: Path, name: str, image: Callable[[str], ImageSource]) -> Iterator[Item | BrokenRow]:

@@ -18,6 +18,7 @@ from minchange_eval.core.items import CandidateSet, Item
 from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_list, label, text, texts
 from minchange_eval.data.release import BrokenRow, HubSource, Release
+from minchange_eval.data.row_paths import path_inside
 from minchange_eval.data.source_tree import SourceTree, file_sha256, open_source
 
 SUBSETS = {name: subset.k for name, subset in benchmark_card("spec").subsets.items()}
@@ -79,16 +80,15 @@ def _read_subset(tree: SourceTree, folder: str, subset: str) -> Iterator[Item | 
         if isinstance(query, BrokenRow):
             yield query
         else:
-            images = tuple(map(_one_spelling, query[1]))
-            sets.setdefault(frozenset(images), []).append((query[0], images, query[2]))
+            sets.setdefault(frozenset(query[1]), []).append(query)
     by_image: dict[str, tuple[tuple[str, ...], int]] = {}
     for row, query in _queries(tree, f"{folder}/{I2T_FILE}", k):
         if isinstance(query, BrokenRow):
             yield query
-        elif (image := _one_spelling(query[0])) in by_image:
-            yield BrokenRow(f"{folder}/{I2T_FILE} row {row}", f"image {image!r} is asked for a second time")
+        elif query[0] in by_image:
+            yield BrokenRow(f"{folder}/{I2T_FILE} row {row}", f"image {query[0]!r} is asked for a second time")
         else:
-            by_image[image] = query[1:]
+            by_image[query[0]] = query[1:]
     for number, queries in enumerate(sets.values()):
         try:
             yield _candidate_set(tree, folder, f"{subset}/{number}", subset, queries, by_image)
@@ -97,11 +97,6 @@ def _read_subset(tree: SourceTree, folder: str, subset: str) -> Iterator[Item | 
     left_over = by_image.keys() - {name for names in sets for name in names}
     for image in sorted(left_over):
         yield BrokenRow(f"{folder}/{I2T_FILE} image {image}", f"is in no candidate set of {T2I_FILE}")
-
-
-def _one_spelling(image: str) -> str:
-    """An image path as the two lists must agree on it: `./images/x.jpg` is `images/x.jpg`."""
-    return str(PurePosixPath(image))
 
 
 def _queries(tree: SourceTree, path: str, k: int) -> Iterator[tuple[int, tuple[str, tuple[str, ...], int] | BrokenRow]]:
@@ -113,7 +108,11 @@ def _queries(tree: SourceTree, path: str, k: int) -> Iterator[tuple[int, tuple[s
             keys = texts(fields, "keys")
             if len(keys) != k:
                 raise BadRowError(f"expected {k} keys, got {len(keys)}")
-            yield number, (text(fields, "query"), keys, label(fields, "label", k))
+            query, right = text(fields, "query"), label(fields, "label", k)
+            if path.endswith(T2I_FILE):
+                yield number, (query, tuple(map(path_inside, keys)), right)
+            else:
+                yield number, (path_inside(query), keys, right)
         except BadRowError as error:
             yield number, BrokenRow(f"{path} row {number}", str(error))
 
@@ -140,7 +139,7 @@ def _candidate_set(
     return CandidateSet(
         set_id=set_id,
         subset=subset,
-        images=tuple(tree.image(_path_inside(tree, folder, image), image) for image in images),
+        images=tuple(tree.image(_released_path(tree, folder, image), image) for image in images),
         captions=captions,
         query_captions=tuple(asked[image][0] for image in images),
         image_to_text=tuple(
@@ -163,9 +162,7 @@ def _released_order(captions: tuple[str, ...], keys: tuple[str, ...], right: int
     return tuple(order)
 
 
-def _path_inside(tree: SourceTree, folder: str, image: str) -> str:
-    if image.startswith("/") or ".." in PurePosixPath(image).parts:
-        raise BadRowError(f"image path {image!r} leaves the subset's folder")
+def _released_path(tree: SourceTree, folder: str, image: str) -> str:
     path = f"{folder}/{image}"
     if path not in tree.files:
         raise BadRowError(f"image {image!r} is missing")

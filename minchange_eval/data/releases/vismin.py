@@ -16,6 +16,7 @@ from minchange_eval.core.items import BytesImage, CandidateSet, FileImage, Image
 from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.json_rows import BadRowError, text
 from minchange_eval.data.release import BrokenRow, HubSource, Release
+from minchange_eval.data.row_paths import file_inside
 
 SUBSETS = {name: subset.k for name, subset in benchmark_card("vismin").subsets.items()}
 QUESTIONS = ("text_question_0", "text_question_1", "image_question_0", "image_question_1")
@@ -132,8 +133,8 @@ def _image(value: Any, name: str, folder: Path) -> ImageSource:
         raise BadRowError(f"{name}: expected an image, got nothing")
     if value.get("bytes") is not None:
         return BytesImage(value.get("path") or name, value["bytes"])
-    path = folder / value["path"]
-    if not path.is_file():
+    path = file_inside((folder,), value["path"])
+    if path is None:
         raise BadRowError(f"{name}: file {value['path']!r} is missing and the row holds no bytes")
     return FileImage(value["path"], path)
 

@@ -7,7 +7,8 @@ A row has one image and a statement that is true (label 1) or false (label 0) of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from minchange_eval.core.errors import UsageError
@@ -16,15 +17,17 @@ from minchange_eval.data.benchmark_card import benchmark_card, release_of
 from minchange_eval.data.clone import commit_of
 from minchange_eval.data.json_rows import BadRowError, as_row, json_lines, label, text
 from minchange_eval.data.release import BrokenRow, Release
+from minchange_eval.data.row_paths import file_inside
 
 SUBSETS = tuple(benchmark_card("vsr").subsets)
 OPTIONS = ("false", "true")  # the label is the index
+_COCO_FOLDERS = ("train2017", "val2017")
 _USED = {"image", "caption", "label"}
 
 
 def release() -> Release:
     """VSR as `prepare` knows it."""
-    return release_of("vsr", read, identify=commit_of)
+    return release_of("vsr", read, identify=partial(commit_of, known="data/splits"))
 
 
 def read(source: Path | None, images: Path | None = None) -> Iterator[Item | BrokenRow]:
@@ -74,11 +77,10 @@ def _question(row: Mapping[str, Any], question_id: str, subset: str, folder: Pat
 
 
 def _coco_file(folder: Path, name: str, link: Any) -> Path:
-    if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        raise BadRowError(f"image path {name!r} leaves the folder")
-    split = PurePosixPath(link).parent.name if isinstance(link, str) else "train2017"
-    for inside in ("", split, "images", f"images/{split}", "train2017", "val2017"):
-        path = folder / inside / name
-        if path.is_file():
-            return path
-    raise BadRowError(f"image {name!r} is missing in {folder}; it is COCO's {split}; name the folder with --images")
+    # both are looked into, the one that the link names first
+    splits = sorted(_COCO_FOLDERS, key=lambda split: f"/{split}/" not in str(link))
+    path = file_inside((top / split for split in ("", *splits) for top in (folder, folder / "images")), name)
+    if path is None:
+        where = f"it is COCO's {splits[0]}; name the folder with --images"
+        raise BadRowError(f"image {name!r} is missing in {folder}; {where}")
+    return path

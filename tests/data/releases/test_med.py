@@ -89,6 +89,7 @@ def test_a_clone_says_which_commit_it_is(tmp_path: Path) -> None:
         (lambda rows: rows[4].update(image_name="images/gone.jpg"), "image 'images/gone.jpg' is missing"),
         (lambda rows: rows[4].update(image_name="../../etc/passwd"), "leaves the folder"),
         (lambda rows: rows[4].update(image_name="/etc/passwd"), "leaves the folder"),
+        (lambda rows: rows[4].update(image_name="x" * 300), "cannot be looked up (File name too long)"),
         (lambda rows: rows[4].update(type="Colour"), "unknown type 'Colour'"),
     ],
 )

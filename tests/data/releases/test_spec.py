@@ -145,7 +145,7 @@ def test_an_image_path_that_leaves_the_folder_is_refused(tmp_path: Path) -> None
     for file in (spec.T2I_FILE, spec.I2T_FILE):
         text = (folder / "existence" / file).read_text().replace("images/000_1.jpg", "../../secret.jpg")
         (folder / "existence" / file).write_text(text)
-    with pytest.raises(DataError, match="leaves the subset's folder"):
+    with pytest.raises(DataError, match="leaves the folder"):
         prepare("spec", folder)
 
 

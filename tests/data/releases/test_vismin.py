@@ -80,6 +80,15 @@ def test_a_missing_image_is_a_broken_row(tmp_path: Path) -> None:
         prepare("vismin", write_parquet(tmp_path / "p", rows))
 
 
+def test_a_hostile_row_cannot_name_a_file_outside_the_release(tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(vismin_rows(1)[0]["image_0"]["bytes"])
+    for number, path in enumerate((str(tmp_path / "secret.jpg"), "../secret.jpg")):
+        rows = vismin_rows(1)
+        rows[2]["image_1"] = {"bytes": None, "path": path}
+        with pytest.raises(DataError, match="leaves the folder"):
+            prepare("vismin", write_parquet(tmp_path / f"p{number}", rows))
+
+
 def test_an_empty_caption_is_a_broken_row(tmp_path: Path) -> None:
     rows = vismin_rows(1)
     rows[3]["text_1"] = "  "

@@ -42,6 +42,27 @@ def test_a_missing_image_names_its_coco_folder(tmp_path: Path) -> None:
         prepare("vsr", folder)
 
 
+def test_a_link_cannot_point_outside_the_folder_of_images(tmp_path: Path) -> None:
+    folder = write_vsr_release(tmp_path / "vsr")
+    path = folder / "random" / "test.jsonl"
+    name = f"{1:012d}.jpg"
+    (folder / "train2017" / name).rename(tmp_path / name)
+    path.write_text(path.read_text().replace(f"train2017/{name}", f"../{name}"))
+    with pytest.raises(DataError, match=rf"test.jsonl row 2: image '{name}' is missing"):
+        prepare("vsr", folder)
+
+
+def test_an_image_is_looked_for_in_the_folder_that_its_link_names(tmp_path: Path) -> None:
+    folder = write_vsr_release(tmp_path / "vsr")
+    path = folder / "random" / "test.jsonl"
+    path.write_text(path.read_text().replace("/train2017/", "/val2017/"))
+    (folder / "train2017").rename(folder / "val2017")
+    assert prepare("vsr", folder).card.items == 8
+    (folder / "val2017" / f"{1:012d}.jpg").unlink()
+    with pytest.raises(DataError, match="COCO's val2017"):
+        prepare("vsr", folder, force=True)
+
+
 def test_a_label_out_of_range_and_a_line_that_is_no_json_are_named(tmp_path: Path) -> None:
     folder = write_vsr_release(tmp_path / "vsr")
     path = folder / "random" / "test.jsonl"
