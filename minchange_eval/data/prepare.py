@@ -95,18 +95,20 @@ class _Located:
     arguments: tuple[Path | None, ...]
     source: str = ""
     revision: str = ""
+    official: bool = False
 
 
 def _located(release: Release, source: Path | None, images: Path | None) -> _Located:
     if release.synthetic:
         if source is not None or images is not None:
             raise UsageError(f"{release.name} is drawn, not read: run it without --source and --images")
-        return _Located((None,), revision=release.revision)
-    revision = ""
+        return _Located((None,), revision=release.revision, official=True)
+    revision, official = "", False
     if source is None:
         if release.hub is None:
             raise UsageError(f"{release.name} needs --source PATH; {release.how_to_get}")
         source, revision = download(release.name, release.hub)
+        official = revision == release.revision
         shown = f"https://huggingface.co/datasets/{release.hub.repo_id}"
     elif not source.exists():
         raise UsageError(f"--source {source}: there is no such file or folder; {release.how_to_get}")
@@ -114,14 +116,16 @@ def _located(release: Release, source: Path | None, images: Path | None) -> _Loc
         shown = str(source.resolve())
     if release.identify is not None:
         revision = release.identify(source) or revision
+        # a digest vouches for the content; the commit of a clone does not, its files may have been changed since
+        official = revision.startswith("sha256:") and revision == release.revision
     if images is None and release.images_hub is not None and release.needs_images(source):
         images, of_images = download(release.name, release.images_hub)
         shown += f" with images of {release.images_hub.repo_id}@{of_images}"
     if images is None:
-        return _Located((source,), shown, revision)
+        return _Located((source,), shown, revision, official)
     if not images.is_dir():
         raise UsageError(f"--images {images}: there is no such folder")
-    return _Located((source, images), shown, revision)
+    return _Located((source, images), shown, revision)  # nothing vouches for images from elsewhere
 
 
 def _card(release: Release, found: _Located) -> StoreCard:
@@ -131,8 +135,7 @@ def _card(release: Release, found: _Located) -> StoreCard:
         title=release.title,
         source=found.source,
         revision=found.revision,
-        # a card may name a commit by its first digits
-        verified=bool(release.revision) and found.revision.startswith(release.revision),
+        verified=found.official,
         licence=release.licence,
         paper=release.paper,
         synthetic=release.synthetic,

@@ -271,6 +271,7 @@ def _write(folder: Path, items: Iterable[Item], card: StoreCard, skipped: Sequen
     try:
         done = _write_files(building, folder.name, items, card)
         done.skipped = list(skipped)
+        done.verified = card.verified and not done.skipped and done.expected_items in (None, done.items)
         # the data first, then the card that names it: whoever sees the card finds every file
         (building / CARD_FILE).write_text(done.model_dump_json(indent=2), encoding="utf-8")
         sync(building / CARD_FILE)

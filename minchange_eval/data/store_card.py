@@ -42,7 +42,8 @@ class StoreCard(BaseModel):
         schema_version: of the store's layout; a newer one is refused, an older one keeps loading.
         source: file, folder or Hub data set that it was prepared from; empty for generated data.
         revision: commit, digest or seed of that source; empty when it cannot be told.
-        verified: the source is known to be the official one (its digest or commit was checked).
+        verified: this is the official data, whole: the digest of the source is known, or it was downloaded at the
+            known revision; every item is there, and no row was skipped.
         subsets: subset -> K, or number of options.
         counts: subset -> items in the store.
         expected_items: how many the whole release has; None when it is not known.

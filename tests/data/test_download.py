@@ -110,7 +110,8 @@ def test_vismin_is_downloaded_at_the_known_revision_and_then_works_offline(tmp_p
     done = prepare_vismin(tmp_path, hub)
     assert done.returncode == 0, done.stderr
     card = Store.open("vismin").card
-    assert (card.items, card.revision, card.verified) == (8, REVISION, True)
+    assert (card.items, card.revision) == (8, REVISION)
+    assert not card.verified  # 8 of 2,084
     hub.asked.clear()
     done = prepare_vismin(tmp_path, hub, HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr

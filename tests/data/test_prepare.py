@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -8,15 +9,19 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minchange_eval.core.errors import DataError, MinchangeError, NotPreparedError, UsageError
+from minchange_eval.data import prepare as preparing
 from minchange_eval.data import source_tree
 from minchange_eval.data.prepare import prepare
+from minchange_eval.data.release import Release
+from minchange_eval.data.releases import spec, vismin
 from minchange_eval.data.store import Store
-from tests.data.official_layouts import write_med_release, write_spec_release, write_zip_of
+from tests.data.official_layouts import write_med_release, write_spec_release, write_vismin_release, write_zip_of
 
 
 def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
@@ -55,13 +60,11 @@ def test_a_broken_image_stops_with_row_name_reason_and_what_to_do(tmp_path: Path
 
 def test_a_file_that_is_there_twice_is_prepared_twice_but_an_id_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     from minchange_eval.core.items import BytesImage, ChoiceQuestion
-    from minchange_eval.data import prepare as module
-    from minchange_eval.data.release import Release
     from tests.data.official_layouts import picture_bytes
 
     item = ChoiceQuestion("q", "a", (BytesImage("x", picture_bytes(0)),), "?", ("yes", "no"), (0,))
     release = Release("twice", "questions", "", "", {"a": 2}, lambda _: [item, item], synthetic=True)
-    monkeypatch.setattr(module, "find_release", lambda name: release)
+    monkeypatch.setattr(preparing, "find_release", lambda name: release)
     with pytest.raises(DataError, match=r"twice row 2 \(q\): its id stands twice"):
         prepare("twice")
 
@@ -199,3 +202,34 @@ def test_the_card_says_what_it_was_prepared_from(tmp_path: Path) -> None:
     assert (card["source"], card["licence"], card["schema_version"]) == (str(tmp_path / "clone"), store.card.licence, 1)
     assert card["expected_items"] == 165
     assert not card["verified"]
+
+
+def known(monkeypatch: pytest.MonkeyPatch, release: Release) -> None:
+    monkeypatch.setattr(preparing, "find_release", lambda name: release)
+
+
+def test_only_a_whole_zip_of_the_known_digest_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_spec_release(tmp_path / "broken", 2, subsets=("existence",))
+    (folder / "existence" / "images" / "000_1.jpg").write_bytes(b"")
+    whole = write_spec_release(tmp_path / "whole", 2, subsets=("existence",))
+    archives = {name: write_zip_of(tmp_path / name, tmp_path / f"{name}.zip") for name in ("broken", whole.name)}
+    verified = {}
+    for name, archive in archives.items():
+        digest = "sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest()
+        for items in (2, 3):
+            known(monkeypatch, replace(spec.release(), revision=digest, items=items))
+            verified[name, items] = prepare("spec", archive, force=True, skip_broken=True).card.verified
+    assert verified == {("broken", 2): False, ("broken", 3): False, ("whole", 2): True, ("whole", 3): False}
+    known(monkeypatch, replace(spec.release(), revision=digest[:-1], items=2))
+    assert not prepare("spec", archives["whole"], force=True).card.verified
+
+
+def test_only_a_whole_download_at_the_known_revision_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_vismin_release(tmp_path / "hub", 2)
+    known(monkeypatch, replace(vismin.release(), items=8))
+    for revision, verified in ((vismin.release().revision, True), ("1" * 40, False), ("", False)):
+        monkeypatch.setattr(preparing, "download", lambda name, hub, revision=revision: (folder, revision))
+        assert prepare("vismin", force=True).card.verified is verified
+    assert not prepare("vismin", folder, force=True).card.verified

@@ -70,13 +70,13 @@ def test_the_list_may_stand_under_results_and_names_may_lack_their_folder(tmp_pa
     assert len(questions("med", folder)) == 11
 
 
-def test_a_clone_says_which_commit_it_is(tmp_path: Path) -> None:
+def test_a_clone_says_which_commit_it_is_which_does_not_verify_its_files(tmp_path: Path) -> None:
     folder = write_med_release(tmp_path / "clone")
     (folder / ".git" / "refs" / "heads").mkdir(parents=True)
     (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
     (folder / ".git" / "packed-refs").write_text("# pack\n" + "2b4fa61" + "0" * 33 + " refs/heads/main\n")
     card = prepare("med", folder).card
-    assert card.verified
+    assert not card.verified
     assert card.revision == "2b4fa61" + "0" * 33
 
 
