@@ -131,9 +131,7 @@ class HuggingFaceEncoder(Encoder):
         return Tokens({name: cut[name] for name in names}, tuple(len(ids) > self._tokens for ids in whole))
 
     def encode_images(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        given = {
-            name: values.to(self._dtype) if values.is_floating_point() else values for name, values in inputs.items()
-        }
+        given = {name: self._in_dtype(values) for name, values in inputs.items()}
         model: Any = self.model
         if self._kind == "blip":
             return _first(model.vision_proj(model.vision_model(**given).last_hidden_state))
@@ -185,9 +183,8 @@ def _model(pretrained: str, family: Family, source: Mapping[str, Any]) -> Any:
     import transformers
 
     folder = Path(pretrained)
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        for file in sorted(folder.glob("*.bin")):
-            check_readable(file)
+    for file in sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin")):
+        check_readable(file)
     loader = getattr(transformers, family.model_class)
     dtype = "dtype" if _generation() >= 5 else "torch_dtype"
     own_code = {name: value for name, value in source.items() if name != "trust_remote_code"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,30 @@ def test_a_checkpoint_without_some_weights_is_no_random_model(checkpoints: dict[
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="1 weights of CLIPModel are missing"):
         HuggingFaceDualEncoder(pretrained=str(tmp_path), device="cpu")
+
+
+def test_what_a_trainer_left_beside_the_weights_is_not_read(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = shutil.copytree(checkpoints["clip"], tmp_path / "clip")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    torch.save({"arguments": Path("no tensor")}, folder / "training_args.bin")
+    model = HuggingFaceDualEncoder(pretrained=str(folder), device="cpu")
+    assert model.description.weights_sha256
+    torch.save({"arguments": Path("no tensor")}, folder / "pytorch_model.bin")
+    with pytest.raises(UsageError, match="holds more than tensors"):
+        HuggingFaceDualEncoder(pretrained=str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("broken", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_are_cut_off_are_one_line(checkpoints: dict[str, Path], tmp_path: Path, broken: str) -> None:
+    folder = shutil.copytree(checkpoints["clip"], tmp_path / "clip")
+    cut = (folder / "model.safetensors").read_bytes()[:-1]
+    (folder / "model.safetensors").unlink()
+    (folder / broken).write_bytes(cut)
+    with pytest.raises(UsageError, match="cut off, damaged or no checkpoint"):
+        HuggingFaceDualEncoder(pretrained=str(folder), device="cpu")
 
 
 def test_a_name_that_does_not_exist_is_a_usage_error() -> None:
