@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
-from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion, Item
+from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion, ImageSource, Item
 from minchange_eval.data import arrow_files
-from minchange_eval.data.store import Store, StoreCard, StoredImage, write_store
+from minchange_eval.data.store import Store, StoreCard, write_store
 from tests.data.official_layouts import picture_bytes
 
 
@@ -98,7 +98,7 @@ def test_listing_items_touches_no_image_byte(monkeypatch: pytest.MonkeyPatch) ->
     assert len([item.images[0].sha256 for item in store.items()]) == 4
 
 
-def read_in_new_process(image: StoredImage) -> subprocess.CompletedProcess[bytes]:
+def read_in_new_process(image: ImageSource) -> subprocess.CompletedProcess[bytes]:
     script = "import pickle, sys; sys.stdout.buffer.write(pickle.load(sys.stdin.buffer).read())"
     return subprocess.run([sys.executable, "-c", script], input=pickle.dumps(image), capture_output=True, timeout=60)
 

@@ -7,13 +7,16 @@ the data set's page; both are read, and kept under the first spelling.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.items import BytesImage, CandidateSet, FileImage, ImageSource, Item
 from minchange_eval.data.benchmark_card import benchmark_card, release_of
+from minchange_eval.data.fingerprint import Fingerprint
 from minchange_eval.data.json_rows import BadRowError, text
 from minchange_eval.data.release import BrokenRow, HubSource, Release
 from minchange_eval.data.row_paths import file_inside
@@ -23,6 +26,8 @@ QUESTIONS = ("text_question_0", "text_question_1", "image_question_0", "image_qu
 OTHER_QUESTIONS = ("question_1", "question_2", "question_3", "question_4")
 _NEEDED = ("image_0", "image_1", "text_0", "text_1", "category")
 _READ_AHEAD_ROWS = 16
+_OF_TEST = re.compile(r"(?<![a-z])test(?![a-z])")
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.\w+)")
 
 
 def release() -> Release:
@@ -42,24 +47,33 @@ def read(source: Path | None) -> Iterator[Item | BrokenRow]:
     """The rows of all shards in their order.
 
     Raises:
-        UsageError: no Arrow or Parquet file in the source.
-        DataError: a shard is damaged, or lacks a column.
+        UsageError: no Arrow or Parquet file in the source, or both.
+        DataError: a shard is missing, is damaged, or lacks a column.
     """
     assert source is not None
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {}
     number = 0
     for shard in _shards(source):
         for row in _rows(shard):
             number += 1
             try:
                 item = _candidate_set(row, number, shard.parent)
-            except (BadRowError, ValueError) as error:
+                contents = seen.setdefault(item.set_id, set())
+                if (content := _content(item)) in contents:
+                    raise BadRowError(f"the same row stands twice (id {item.set_id})")
+            except (BadRowError, ValueError, OSError) as error:
                 yield BrokenRow(f"row {number} ({shard.name})", str(error))
                 continue
-            if item.set_id in seen:
-                item = _candidate_set({**row, "id": f"{row.get('id')}@row{number}"}, number, shard.parent)
-            seen.add(item.set_id)
+            if contents:
+                item = replace(item, set_id=f"{item.set_id}@row{number}")
+            contents.add(content)
             yield item
+
+
+def _content(item: CandidateSet) -> str:
+    digest = Fingerprint(over_pixels=False)
+    digest.add(item)
+    return digest.hexdigest()
 
 
 def _shards(source: Path) -> list[Path]:
@@ -72,11 +86,24 @@ def _shards(source: Path) -> list[Path]:
         for path in source.rglob("*")
         if path.suffix in {".arrow", ".parquet"} and not path.name.startswith(("cache-", "."))
     )
-    # the benchmark is the split `test`; the training set lies in a data set of its own
-    of_test = [path for path in found if "test" in path.relative_to(source).as_posix()]
     if not found:
         raise UsageError(f"--source {source}: expected .arrow or .parquet files of mair-lab/vismin-bench, got none")
-    return of_test or found
+    # the benchmark is the split `test`; the training set lies in a data set of its own
+    shards = [path for path in found if _OF_TEST.search(path.relative_to(source).as_posix())] or found
+    if len({path.suffix for path in shards}) > 1:
+        raise UsageError(f"--source {source}: holds .arrow and .parquet files; name the folder of one of them")
+    _require_all(shards)
+    return shards
+
+
+def _require_all(shards: list[Path]) -> None:
+    for path in shards:
+        if part := _PART.fullmatch(path.name):
+            before, count, suffix = part.groups()
+            for number in range(int(count)):
+                other = path.with_name(f"{before}-{number:05d}-of-{count}{suffix}")
+                if other not in shards:
+                    raise DataError(f"{other}: is missing, {path.name} says that there are {int(count)}; get it again")
 
 
 def _rows(shard: Path) -> Iterator[Mapping[str, Any]]:

@@ -59,6 +59,39 @@ def test_an_id_that_stands_twice_in_a_category_gets_its_row_number(tmp_path: Pat
     assert [item.set_id for item in items_of(write_parquet(tmp_path / "p", rows))][:2] == ["object/7", "object/7@row2"]
 
 
+def test_the_same_row_twice_is_broken(tmp_path: Path) -> None:
+    rows = [*vismin_rows(1), vismin_rows(1)[2]]
+    with pytest.raises(DataError, match=r"vismin row 5 .*the same row stands twice \(id relation/0\)"):
+        prepare("vismin", write_parquet(tmp_path / "p", rows))
+
+
+def test_a_folder_with_both_formats_is_not_read_twice(tmp_path: Path) -> None:
+    folder = write_vismin_release(tmp_path / "both", 1, layout="parquet")
+    write_vismin_release(folder, 1)
+    with pytest.raises(UsageError, match=r"holds .arrow and .parquet files; name the folder of one of them"):
+        prepare("vismin", folder)
+    assert len(prepare("vismin", folder / "data" / "test")) == 4
+
+
+def test_only_the_split_test_is_read_and_latest_is_no_test(tmp_path: Path) -> None:
+    folder = write_vismin_release(tmp_path / "hub", 1)
+    write_vismin_release(folder / "latest", 1, seed=1)
+    (folder / "latest" / "data" / "test").rename(folder / "latest" / "data" / "train")
+    assert len(items_of(folder)) == 4
+
+
+def test_a_missing_shard_is_named_and_not_a_smaller_benchmark(tmp_path: Path) -> None:
+    folder = write_vismin_release(tmp_path / "hub", 3)
+    for name in ("data-00001-of-00002.arrow", "data-00000-of-00002.arrow"):
+        shard = folder / "data" / "test" / name
+        data = shard.read_bytes()
+        shard.unlink()
+        with pytest.raises(DataError, match=rf"{name}: is missing, data-0000.-of-00002.arrow says that there are 2"):
+            prepare("vismin", folder)
+        shard.write_bytes(data)
+    assert len(prepare("vismin", folder)) == 12
+
+
 def test_both_spellings_of_the_question_columns_give_the_same_facts(tmp_path: Path) -> None:
     new = items_of(write_vismin_release(tmp_path / "new", 1))
     old = items_of(write_vismin_release(tmp_path / "old", 1, stale=True))
