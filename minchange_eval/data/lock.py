@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from minchange_eval.core.errors import UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +23,7 @@ def only_one(path: Path, busy: str) -> Iterator[bool]:
         busy: logged as a warning when another process holds it.
 
     Raises:
+        UsageError: the file system has no locks.
         OSError: the file cannot be made.
     """
     with path.open("a") as file:
@@ -30,4 +34,10 @@ def only_one(path: Path, busy: str) -> Iterator[bool]:
             waited = True
             _log.warning("%s; waiting for it to finish", busy)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}:
+                raise
+            raise UsageError(
+                f"{path}: its file system has no locks ({error.strerror}); set MINCHANGE_HOME to a folder on another one"
+            ) from error
         yield waited
