@@ -30,7 +30,7 @@ from lmms_eval.cli.dispatch import main
 """
 LISTING = """
 import sys
-sys.argv = ["lmms_eval", "--tasks", "list"]
+sys.argv = ["lmms_eval", "--model", "qwen2_vl", "--tasks", "list"]
 {which}
 main()
 """
