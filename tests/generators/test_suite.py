@@ -24,11 +24,11 @@ from minchange_eval.generators.procedural.suite import (
     vismin_mini,
 )
 
-# Whoever changes a pixel or a word on purpose raises suite.VERSION and writes the new digests here.
+# Whoever changes a pixel or a word on purpose raises its data set's number in suite.VERSIONS and writes the new digests here.
 GOLDEN = {
     "spec": "f27f28bf430693a6ec6a0338f92b8889730cea17cf07af9ce1e2aa5513f5b7c7",
     "vismin": "960fa6cfa0804c391e3a105104562264985981e626ef795603996f2551110b82",
-    "med": "534ff59100aef35f55dbdaccfb94feb7487f3745e05c896c8c00d7223b7c493d",
+    "med": "5547279275f3096820868c57fc7c0d36cb13de8acc49d7637db0a6e7e4b83090",
     "scenes": "900217e7c022ce62198625f5baf04b25157a4d579c9c18061edb31bef95d1450",
 }
 
@@ -77,6 +77,15 @@ def test_a_release_is_synthetic_complete_and_names_what_is_held_out(release, ite
     first = next(iter(release.read(None)))
     assert first.subset in release.subsets
     assert (first.k if isinstance(first, CandidateSet) else len(first.options)) == release.subsets[first.subset]
+
+
+def test_the_revision_of_a_release_is_of_its_own_pixels_and_texts() -> None:
+    revisions = {release.name: release.revision for release in (spec_mini(), vismin_mini(), med_mini())}
+    assert revisions == {
+        "spec_mini": "seed 0, version 1",
+        "vismin_mini": "seed 0, version 1",
+        "med_mini": "seed 0, version 2",
+    }
 
 
 def test_every_item_of_the_suite_has_an_identity_of_its_own_and_images_that_differ() -> None:

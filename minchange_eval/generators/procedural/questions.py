@@ -1,8 +1,13 @@
 """MED's eleven kinds of question about two pictures that differ in one thing.
 
-Options are written before it is decided which of them is true: a kind gives states of one scene, each with a clause
-and a picture; four options are made of them; then the letter of the answer, fixed beforehand, picks the one that the
-pictures are drawn for. So each option is as likely as the others whatever rule reads the text alone.
+A kind gives states of one scene, each with a clause and a picture. The first of them is the original: the scene as it
+was laid out, or, where none comes before the others (a colour, a number, a place), any of them. The others are its
+edits, and the two pictures of a question are the original and one edit of it.
+
+Options are written before it is decided which of them is true: four are made of the states; then the letter of the
+answer, fixed beforehand, picks the one that the pictures are drawn for. Which picture comes first is fixed beforehand
+too; where that asks for it, the whole question is turned round, all four options and the pictures. So each option is as
+likely as the others whatever rule reads the text alone.
 
 Source of the kinds: MED, arXiv:2506.07227; the wordings are our own.
 """
@@ -56,6 +61,7 @@ class Question:
         answer: which of them is true.
         scenes: of the first and the second picture.
         clauses: what is true of the first and the second picture.
+        edit_first: whether the first picture is the edited one and the second the original.
     """
 
     question: str
@@ -63,6 +69,7 @@ class Question:
     answer: int
     scenes: tuple[Scene, Scene]
     clauses: tuple[str, str]
+    edit_first: bool
 
 
 WORDINGS = (
@@ -79,26 +86,31 @@ WORDINGS_WITH_ORDER = (
     "How does the second picture differ from the first?",
 )
 
-# Pairs of states (first picture, second picture) that four options may speak of.
+# Pairs of states (first picture, second picture) that four options may speak of; state 0 is the original.
 _STAR = ((0, 1), (1, 0), (0, 2), (2, 0))
-_CYCLE = ((0, 1), (1, 2), (2, 3), (3, 0))
+_FAN = ((0, 1), (0, 2), (0, 3), (1, 0))
 _PAIRS = ((0, 1), (1, 0), (2, 3), (3, 2))
 
 
-def ask(stream: BitStream, kind: str, answer: int, edge_px: int, categories: Names) -> Question:
+def ask(stream: BitStream, kind: str, answer: int, edit_first: bool, edge_px: int, categories: Names) -> Question:
     """A question of a kind whose answer is the option at a given place.
+
+    Args:
+        edit_first: whether the first picture is the edited one. Of a stream's two texts (as drawn, turned round) each
+            has each of the four answers for one of the two orders, so that neither tells the answer.
 
     Raises:
         KeyError: no such kind.
     """
     states = KINDS[kind](stream, edge_px, categories)
-    in_pairs = kind in _OPPOSITES_ONLY
-    if len(states) == 4 and not in_pairs:
-        states = stream.shuffled(states)
-        if stream.below(10) < 3:
-            return _about_one_picture(stream, states, answer)
-    forms = [_PAIRS] if in_pairs else [_STAR] if len(states) == 3 else [_STAR, _CYCLE, _PAIRS]
+    if kind not in _OPPOSITES_ONLY:
+        states = [states[0], *stream.shuffled(states[1:])]
+        if len(states) == 4 and stream.below(10) < 3:
+            return _about_one_picture(stream, states, answer, edit_first)
+    forms = [_PAIRS] if kind in _OPPOSITES_ONLY else [_STAR] if len(states) == 3 else [_STAR, _FAN]
     pairs = stream.shuffled(stream.choice(forms))
+    if (states[pairs[answer][0]].scene != states[0].scene) != edit_first:
+        pairs = [(second, first) for first, second in pairs]
     leads = stream.choice(("second", "second", "first", "either"))
     joint = stream.choice((", whereas", ", while", ", but"))
     options = tuple(
@@ -109,7 +121,7 @@ def ask(stream: BitStream, kind: str, answer: int, edge_px: int, categories: Nam
     )
     question = stream.choice(WORDINGS_WITH_ORDER if leads == "second" else WORDINGS)
     first, second = (states[index] for index in pairs[answer])
-    return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause))
+    return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause), edit_first)
 
 
 def _contrast(first: str, second: str, joint: str, first_leads: bool) -> str:
@@ -118,14 +130,18 @@ def _contrast(first: str, second: str, joint: str, first_leads: bool) -> str:
     return f"In the second image, {second}{joint} in the first image, {first}."
 
 
-def _about_one_picture(stream: BitStream, states: Sequence[State], answer: int) -> Question:
+def _about_one_picture(stream: BitStream, states: Sequence[State], answer: int, edit_first: bool) -> Question:
     """Options that all speak of the same picture; the other picture shows what another option claims of this one."""
-    other = states[(answer + stream.between(1, 3)) % 4]
-    told = stream.choice(("first", "second", "second"))
+    original, edit = states[0], stream.choice(states[1:])
+    said = stream.shuffled(states)
+    true = said[answer]
+    of_original = true is original
+    told = "first" if of_original != edit_first else "second"
     question = stream.choice(WORDINGS_WITH_ORDER if told == "second" else WORDINGS)
-    options = tuple(f"In the {told} image, {state.clause}." for state in states)
-    first, second = (states[answer], other) if told == "first" else (other, states[answer])
-    return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause))
+    options = tuple(f"In the {told} image, {state.clause}." for state in said)
+    shown = (original, edit if of_original else true)
+    first, second = reversed(shown) if edit_first else shown
+    return Question(question, options, answer, (first.scene, second.scene), (first.clause, second.clause), edit_first)
 
 
 def _object(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
@@ -189,10 +205,11 @@ def _spatial_relation(stream: BitStream, edge_px: int, categories: Names) -> lis
         return _somewhere_else(stream, edge_px, categories)
     change = relative_spatial(stream, edge_px, categories)
     first, second = (CATEGORY[name] for name in change.names)
-    return [
+    states = [
         State(f"the {first.said} {first.verb} {RELATION_WORDS[value]} the {second.said}", scene)
         for value, scene in zip(change.values, change.scenes, strict=True)
     ]
+    return stream.shuffled(states)
 
 
 def _somewhere_else(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
@@ -225,11 +242,13 @@ def _action_relation(stream: BitStream, edge_px: int, categories: Names) -> list
     if near:
         ways = [(pose, True, f"the person is {doing} beside the {said}") for pose, (doing, _) in _POSES.items()]
     else:
-        ways = [
-            (f"person_{doing}", towards, f"the person is {doing} {'towards' if towards else 'away from'} the {said}")
-            for doing in ("walking", "running")
-            for towards in (True, False)
-        ]
+        ways = stream.shuffled(
+            [
+                (f"person_{doing}", to, f"the person is {doing} {'towards' if to else 'away from'} the {said}")
+                for doing in ("walking", "running")
+                for to in (True, False)
+            ]
+        )
     states = []
     for pose, towards, clause in ways:
         mirrored = (towards == towards_right) and _POSES[pose][1]
@@ -300,7 +319,7 @@ def _counting(stream: BitStream, edge_px: int, categories: Names) -> list[State]
         things = tuple(scene.things[place] for place in sorted(order[:number]))
         verb = "is" if number == 1 else "are"
         states.append(State(f"there {verb} {category.counted(number)}", replace(scene, things=things)))
-    return states
+    return stream.shuffled(states)
 
 
 # Look-alikes: word in the text -> sprite; all of one question are of one family.
@@ -396,7 +415,7 @@ def _more_or_fewer(stream: BitStream, edge_px: int, names: Sequence[str]) -> lis
 
 
 def _negation(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
-    """Something is not there, or is there after all. States come in pairs: there, not there."""
+    """Something is taken away. States come in pairs of the original and an edit: there, not there."""
     scene = group_with(stream, edge_px, categories, stream.between(2, 4))
     states = []
     for index in stream.sample(range(len(scene.things)), 2):
@@ -428,7 +447,7 @@ def _universality(stream: BitStream, edge_px: int, categories: Names) -> list[St
         for index in range(number):
             scene = repainted(scene, index, special if index in painted else usual)
         states.append(State(words, scene))
-    return states
+    return stream.shuffled(states)
 
 
 _Kind = Callable[[BitStream, int, Names], list[State]]

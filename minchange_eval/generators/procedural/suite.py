@@ -21,7 +21,8 @@ from minchange_eval.generators.procedural.scene import Scene, Thing, look_within
 __all__ = ["CATEGORIES", "HELD_OUT", "TRAIN_CATEGORIES", "draw_scenes", "draw_spec", "spec_mini"]
 
 SEED = 0
-VERSION = 1  # raised whenever pixels or texts change
+# raised whenever pixels or texts of a data set change, so that what an earlier version drew is drawn anew
+VERSIONS = {"spec_mini": 1, "vismin_mini": 1, "med_mini": 2}
 EDGE_PX = 224
 LICENCE = "Apache-2.0"
 QUIRKS = (
@@ -120,13 +121,14 @@ def draw_med(
 ) -> Iterator[ChoiceQuestion]:
     """Questions of MED's eleven types, one type after the other; each letter and each order comes equally often.
 
-    In half of the questions the first image is the edited one; the options are true or false of the images as shown.
+    In half of the questions the first image is the edited one (`facts["edit_first"]`), in the others the original; the
+    options are true or false of the images as shown.
     Arguments and errors as for `draw_spec`. Action questions show a person whatever the categories.
     """
     names = checked(categories)
     for kind in questions.KINDS:
         for number in range(questions_per_type):
-            question, edit_first = plan_question(seed, kind, number, edge_px, names)
+            question = plan_question(seed, kind, number, edge_px, names)
             question_id = f"med_mini/{kind.lower().replace(' ', '_')}/{number:04d}"
             yield ChoiceQuestion(
                 question_id=question_id,
@@ -135,14 +137,16 @@ def draw_med(
                 question=question.question,
                 options=tuple(f"{letter}. {text}" for letter, text in zip("ABCD", question.options, strict=True)),
                 answers=(question.answer,),
-                facts={"edit_first": edit_first, "first": question.clauses[0], "second": question.clauses[1]},
+                facts={
+                    "edit_first": question.edit_first,
+                    "first": question.clauses[0],
+                    "second": question.clauses[1],
+                },
             )
 
 
-def plan_question(
-    seed: int, kind: str, number: int, edge_px: int, categories: Sequence[str]
-) -> tuple[questions.Question, bool]:
-    """A question before it is drawn, and whether its first image is the edited one.
+def plan_question(seed: int, kind: str, number: int, edge_px: int, categories: Sequence[str]) -> questions.Question:
+    """A question before it is drawn.
 
     Letter and order are dealt out in rounds of four, so that both are balanced, and independent of the text.
     """
@@ -150,7 +154,7 @@ def plan_question(
     deal = BitStream(seed, "med", kind, "deal", round_)
     letter, edit_first = deal.shuffled(range(4))[place], deal.shuffled((True, True, False, False))[place]
     stream = BitStream(seed, "med", kind, number)
-    return questions.ask(stream, kind, letter, edge_px, categories), edit_first
+    return questions.ask(stream, kind, letter, edit_first, edge_px, categories)
 
 
 def images_of(item_id: str, scenes: Sequence[Scene]) -> tuple[BytesImage, ...]:
@@ -203,6 +207,11 @@ def _scattered(stream: BitStream, edge_px: int, names: Sequence[str]) -> tuple[T
     return tuple(things)
 
 
+def revision_of(name: str) -> str:
+    """What a store of the suite was drawn from: seed and version."""
+    return f"seed {SEED}, version {VERSIONS[name]}"
+
+
 def spec_mini() -> Release:
     """SPEC's six subsets with 100 sets each."""
     return Release(
@@ -212,7 +221,7 @@ def spec_mini() -> Release:
         licence=LICENCE,
         subsets=SPEC_K,
         read=lambda _: draw_spec(SEED, 100),
-        revision=f"seed {SEED}, version {VERSION}",
+        revision=revision_of("spec_mini"),
         synthetic=True,
         quirks=QUIRKS,
         items=600,
@@ -228,7 +237,7 @@ def vismin_mini() -> Release:
         licence=LICENCE,
         subsets=dict.fromkeys(VISMIN_CHANGES, 2),
         read=lambda _: draw_vismin(SEED, 100),
-        revision=f"seed {SEED}, version {VERSION}",
+        revision=revision_of("vismin_mini"),
         synthetic=True,
         quirks=QUIRKS,
         items=400,
@@ -244,7 +253,7 @@ def med_mini() -> Release:
         licence=LICENCE,
         subsets=dict.fromkeys(questions.KINDS, 4),
         read=lambda _: draw_med(SEED, 20),
-        revision=f"seed {SEED}, version {VERSION}",
+        revision=revision_of("med_mini"),
         synthetic=True,
         quirks=QUIRKS,
         items=220,
