@@ -12,8 +12,6 @@ from pathlib import Path
 
 from minchange_eval.core.errors import ExitCode
 
-NAME = "doctor"
-HELP = "check versions, seams to lmms-eval, task names, prepared data, disk"
 EXAMPLES = """examples:
   minchange-eval doctor          exit code 0 when everything needed to evaluate is in place, else 2
 """
@@ -115,16 +113,22 @@ def _is_ours(yaml_path: object, folder: Path) -> bool:
 
 
 def _data() -> Iterator[Finding]:
+    from minchange_eval.core.errors import DataError
     from minchange_eval.data.releases import known_releases
-    from minchange_eval.data.store import prepared_names
+    from minchange_eval.data.store import Store, prepared_names
 
     prepared = set(prepared_names())
     for name, release in known_releases().items():
-        if name in prepared:
-            yield Finding(True, f"{name} is prepared")
-        else:
+        if name not in prepared:
             mend = f"minchange-eval prepare {name}" + (f"  ({release.how_to_get})" if release.how_to_get else "")
             yield Finding(False, f"{name} is not prepared", mend, needed=False)
+            continue
+        try:
+            Store.open(name)
+        except DataError as error:
+            yield Finding(False, str(error), f"minchange-eval prepare {name} --force")
+        else:
+            yield Finding(True, f"{name} is prepared")
 
 
 def _disk() -> Iterator[Finding]:

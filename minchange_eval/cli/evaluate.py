@@ -12,8 +12,9 @@ import sys
 import traceback
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
+from minchange_eval.cli.secrets_hidden import secrets_hidden
 from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
 
 _NEEDED = ("lmms_eval", "torch", "datasets", "accelerate")
@@ -23,43 +24,44 @@ def main() -> None:
     """The console script; ends the process with one of `ExitCode`."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        _stop(
-            UsageError(f"lmms_eval: {', '.join(missing)} not installed; run: pip install 'minchange-eval[eval]'"),
-        )
-    try:
-        _run()
-    except MinchangeError as error:
-        _stop(error)
-    except KeyboardInterrupt:
-        _say("lmms_eval: interrupted; what was finished is logged, the same command goes on from there")
-        _leave(ExitCode.INTERRUPTED)
-    except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, it must not end with 0
-        traceback.print_exc()
-        _leave(ExitCode.INTERNAL)
+        _stop(UsageError(f"lmms_eval: {', '.join(missing)} not installed; run: pip install 'minchange-eval[eval]'"))
+    with secrets_hidden(sys.argv[1:]):
+        try:
+            _leave(_run())
+        except MinchangeError as error:
+            _stop(error)
+        except KeyboardInterrupt:
+            _say("lmms_eval: interrupted; what was finished is logged, the same command goes on from there")
+            _leave(ExitCode.INTERRUPTED)
+        except BrokenPipeError:  # `... | head`: the reader has enough, and the record was written before the table
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _leave(ExitCode.OK)
+        except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, it must not end with 0
+            traceback.print_exc()
+            _leave(ExitCode.INTERNAL)
 
 
-def _run() -> None:
+def _run() -> ExitCode:
     from minchange_eval.tasks import hook
 
     hook.install()
     from lmms_eval.cli import dispatch
 
-    if _evaluates(sys.argv[1:]):
-        import lmms_eval.__main__ as upstream
-        from lmms_eval import evaluator
-
-        with _Guard(upstream, evaluator) as guard:
-            try:
-                dispatch.main()
-            except ValueError as error:  # lmms-eval's way of refusing its own flags and configuration
-                if guard.started:
-                    raise
-                raise UsageError(f"lmms_eval: {error}") from error
-        code = _report()
-    else:
+    if not _evaluates(sys.argv[1:]):
         dispatch.main()
-        code = ExitCode.OK
-    _leave(code)
+        return ExitCode.OK
+    import lmms_eval.__main__ as upstream
+    import yaml
+    from lmms_eval import evaluator
+
+    with _Guard(upstream, evaluator) as guard:
+        try:
+            dispatch.main()
+        except (ValueError, yaml.YAMLError) as error:  # lmms-eval's way of refusing its flags and configuration
+            if guard.started:
+                raise
+            raise UsageError(f"lmms_eval: {_one_line(error)}") from error
+    return _report()
 
 
 def _evaluates(argv: list[str]) -> bool:
@@ -69,7 +71,7 @@ def _evaluates(argv: list[str]) -> bool:
 
 
 class _Guard:
-    """Stands around one evaluation of lmms-eval, which turns every failure into exit code 0.
+    """Stands around the evaluations of lmms-eval, which turns every failure into exit code 0.
 
     Attributes:
         started: an evaluation has begun; before that a ValueError means that the call was wrong.
@@ -91,19 +93,18 @@ class _Guard:
 
     def single(self, args: Any) -> Any:
         """One evaluation; SystemExit passes lmms-eval's `except Exception`, also on a rank that others wait for."""
+        self.started = False
         try:
             _check_names(args)
             return self._single(args)
         except MinchangeError as error:
             _stop(error)
-        except ValueError as error:
-            if self.started:
-                traceback.print_exc()
-                _leave(ExitCode.INTERNAL)
-            _stop(UsageError(f"lmms_eval: {' '.join(str(error).split())}"))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):
             raise
-        except Exception:  # noqa: BLE001 - lmms-eval would print it and end with 0
+        except Exception as error:  # noqa: BLE001 - lmms-eval would print it and end with 0
+            no_task = isinstance(error, AssertionError) and str(error).startswith("No tasks specified")
+            if no_task or (isinstance(error, ValueError) and not self.started):
+                _stop(UsageError(f"lmms_eval: {_one_line(error)}"))
             traceback.print_exc()
             _leave(ExitCode.INTERNAL)
 
@@ -114,7 +115,7 @@ class _Guard:
 
 
 def _check_names(args: Any) -> None:
-    """Refuse what lmms-eval answers with a hundred lines or with silence."""
+    """Refuse what lmms-eval answers with a hundred lines, a traceback or silence."""
     from lmms_eval.models import MODEL_REGISTRY_V2
 
     known = MODEL_REGISTRY_V2.list_model_names()
@@ -124,21 +125,30 @@ def _check_names(args: Any) -> None:
         raise UsageError(f"lmms_eval: no model is called {args.model}; {hint}")
     if not args.tasks:
         raise UsageError("lmms_eval: no task given; add --tasks NAME[,NAME], `lmms_eval --tasks list` lists them")
+    if args.tasks.startswith("list"):
+        return
+    try:
+        MODEL_REGISTRY_V2.get_model_class(args.model, args.force_simple)
+    except ImportError as error:
+        raise UsageError(f"lmms_eval: model {args.model} does not import ({error}); install what it needs") from error
 
 
 def _report() -> ExitCode:
     from minchange_eval.cli.score_table import print_record
     from minchange_eval.tasks import hook
 
-    recorder = hook.recorder()
-    if recorder.record is None or recorder.path is None:
-        return ExitCode.OK  # another rank writes it, or no task of ours was asked
-    print_record(recorder.record)
-    print(recorder.path)
-    return recorder.exit_code()
+    finished = hook.recorder().finished  # empty on other ranks, and where no task of ours was asked
+    for run in finished:
+        print_record(run.record)
+        print(run.path)
+    return max((run.exit_code for run in finished), default=ExitCode.OK)
 
 
-def _stop(error: MinchangeError) -> None:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _stop(error: MinchangeError) -> NoReturn:
     _say(str(error))
     _leave(error.exit_code)
 
@@ -147,9 +157,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _leave(code: ExitCode) -> None:
+def _leave(code: ExitCode) -> NoReturn:
     sys.stdout.flush()
     if code is not ExitCode.OK and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _say(f"lmms_eval: exit code {int(code)} ({code.name.lower()})")  # the launcher's own will be 1
+        sys.stderr.flush()
         os._exit(code)  # the other ranks hang in a collective; an orderly exit would wait for them
     sys.exit(code)
 

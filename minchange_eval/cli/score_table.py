@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from minchange_eval.core.errors import printable
 from minchange_eval.core.metrics import MetricValue
-from minchange_eval.core.record import RunRecord
+from minchange_eval.core.outcomes import QueryOutcome
+from minchange_eval.core.record import RunRecord, TaskRecord
 
 # What a benchmark's readers look for; the record holds every metric.
 _METRICS_SHOWN = {"spec": ("i2t_accuracy", "t2i_accuracy", "group_score")}
@@ -44,14 +45,32 @@ def _remarks(record: RunRecord) -> list[str]:
     drawn = sorted({task.dataset for task in record.tasks if task.synthetic})
     if drawn:
         lines.append(f"{', '.join(drawn)}: drawn by this package's generator, not an official benchmark")
-    lines += [
-        f"{task.name}: {task.items} of {task.items_in_full} items (--limit), not a score to publish"
-        for task in record.tasks
-        if task.items < task.items_in_full
-    ]
-    truncated = {outcome.query_id for outcomes in record.outcomes.values() for outcome in outcomes if outcome.truncated}
+    lines += [line for task in record.tasks for line in _remarks_on(task, record.outcomes[task.name])]
+    queries = {outcome.query_id: outcome for outcomes in record.outcomes.values() for outcome in outcomes}.values()
+    truncated = sum(outcome.truncated > 0 for outcome in queries)
     if truncated:
-        lines.append(f"{len(truncated)} queries had captions longer than the model's context; they were truncated")
+        lines.append(f"{truncated} queries had captions longer than the model's context; they were truncated")
+    near_ties = sum(outcome.near_tie for outcome in queries)
+    if near_ties:
+        lines.append(f"{near_ties} queries were decided by less than 1e-5; another batch size may turn them over")
+    return lines
+
+
+def _remarks_on(task: TaskRecord, outcomes: Sequence[QueryOutcome]) -> list[str]:
+    lines = []
+    if task.items < task.items_in_full:
+        options = {"--limit": task.limit, "--offset": task.offset}
+        given = [f"{name} {value:g}" for name, value in options.items() if value]
+        part = f"{task.items} of {task.items_in_full} items"
+        lines.append(f"{task.name}: {part} ({', '.join(given)}), not a score to publish")
+    if task.items_released is not None and task.items_in_full < task.items_released:
+        lines.append(f"{task.name}: {task.items_in_full} of the {task.items_released} released items are prepared")
+    if task.rows_skipped:
+        lines.append(
+            f"{task.name}: {task.rows_skipped} broken rows of {task.dataset} were left out when it was prepared"
+        )
+    if any(len(o.images) == 2 and o.direction == "choice" and o.scores is not None for o in outcomes):
+        lines.append(f"{task.name}: a dual encoder on two images, this package's own protocol (docs/evaluate.md)")
     return lines
 
 

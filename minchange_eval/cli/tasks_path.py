@@ -7,8 +7,6 @@ from pathlib import Path
 
 from minchange_eval.core.errors import ExitCode
 
-NAME = "tasks-path"
-HELP = "print the folder of the lmms-eval task files"
 EXAMPLES = """examples:
   minchange-eval tasks-path
   lmms-eval tasks list --include_path "$(minchange-eval tasks-path)"

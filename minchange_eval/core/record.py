@@ -75,9 +75,12 @@ class TaskRecord(_Model):
         synthetic: drawn by this project's generators, no official benchmark.
         protocol: whose published reading stands beside ours; `ours` where there is none.
         prompt_sha256: digest of the prompt's template; None where none is read, as with dual encoders.
-        limit: `--limit` as given; None for all.
+        generation_kwargs: how words were decoded; empty where the answers are scores.
+        limit, offset: as given; None and 0 for all.
         items: sets or questions that were asked.
-        items_in_full: how many the subsets hold.
+        items_in_full: how many the subsets hold as prepared.
+        items_released: how many they hold in a complete release; None where that is not known.
+        rows_skipped: rows of the release that `prepare --skip-broken` left out.
         queries: lines of this task in the record.
     """
 
@@ -89,9 +92,13 @@ class TaskRecord(_Model):
     synthetic: bool = False
     protocol: Protocol = "ours"
     prompt_sha256: str | None = None
+    generation_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
     limit: float | None = None
+    offset: int = 0
     items: int
     items_in_full: int
+    items_released: int | None = None
+    rows_skipped: int = 0
     queries: int
 
 

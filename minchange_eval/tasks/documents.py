@@ -9,9 +9,9 @@ from minchange_eval.core.items import Item, item_id
 
 
 class ItemDocuments(Sequence[dict[str, Any]]):
-    """The items of a store as documents: a number, an id, the subset and the texts; images stay in the store.
+    """The items of a store as documents: a number, an id and the subset.
 
-    The number leads back to the item, so that nothing heavy travels through the evaluator.
+    The number leads back to the item, so that neither texts nor images travel through the evaluator.
     """
 
     features = {"number": "int", "item_id": "string", "subset": "string"}  # noqa: RUF012 - lmms-eval reads its keys

@@ -14,6 +14,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -67,19 +68,14 @@ class _PatchOnImport(importlib.abc.MetaPathFinder):
 
     def __init__(self, patches: dict[str, Patch]) -> None:
         self._patches = patches
-        self._busy = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         patch = self._patches.get(fullname)
-        if patch is None or self._busy:
+        if patch is None:
             return None
-        self._busy = True
-        try:
-            spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        finally:
-            self._busy = False
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _PatchingLoader(spec.loader, patch)
         return spec
@@ -102,9 +98,19 @@ class _PatchingLoader(importlib.abc.Loader):
 
 
 def _once(module: ModuleType, patch: Patch) -> None:
-    if not getattr(module, _MARK, False):
-        setattr(module, _MARK, True)
+    """Patch a module, once. A failure is told and goes no further: it would take other plugins' models with it."""
+    if getattr(module, _MARK, False):
+        return
+    setattr(module, _MARK, True)
+    try:
         patch(module)
+    except AttributeError as error:  # another version of lmms-eval; each patch looks everything up before it sets any
+        warnings.warn(
+            f"minchange-eval: {module.__name__} is not as expected ({error}); its tasks or records will be missing; "
+            "run: minchange-eval doctor",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _patch_task_manager(module: ModuleType) -> None:

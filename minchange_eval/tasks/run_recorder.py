@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from loguru import logger
+
 from minchange_eval.core.errors import ExitCode
 from minchange_eval.core.home import home
+from minchange_eval.core.metrics import Protocol
 from minchange_eval.core.record import (
     ModelDescription,
     RunPart,
@@ -20,65 +24,88 @@ from minchange_eval.core.record import (
     make_record,
     write_record,
 )
+from minchange_eval.data.benchmark_card import benchmark_card, card_names
+from minchange_eval.tasks.options import Asked, decoding_of, described_by_arguments
 from minchange_eval.tasks.store_task import StoreTask
 
 MOST_UNSCORED = 0.05  # share of a task's queries; more is a model that does not answer in the asked form
 _PACKAGES = ("minchange-eval", "lmms-eval", "datasets", "numpy", "pillow")
+# Which answers a paper's evaluation reads. Others have our reading only: SPEC asked no chat model, MED no encoder.
+_PROTOCOL_READS: Mapping[Protocol, tuple[str, ...]] = {
+    "ours": ("scores", "words"),
+    "spec": ("scores",),
+    "vismin": ("scores", "words"),
+    "med": ("words",),
+}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One evaluation whose record is on disk."""
+
+    record: RunRecord
+    path: Path
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 where too much is unscored or a score is not finite, else 0."""
+        for outcomes in self.record.outcomes.values():
+            unscored = sum(outcome.unscored for outcome in outcomes)
+            broken = any(outcome.scores is not None and None in outcome.scores for outcome in outcomes)
+            if broken or unscored > MOST_UNSCORED * len(outcomes):
+                return ExitCode.INCOMPLETE
+        return ExitCode.OK
 
 
 class RunRecorder:
     """Stands around `evaluator.evaluate` and the saving of its results; one evaluation at a time.
 
     Attributes:
-        record: of the last evaluation that asked a task of ours; None before, and on every rank but the first.
-        path: where it was written.
+        finished: every evaluation of this process that asked a task of ours; empty on every rank but the first.
     """
 
     def __init__(self) -> None:
-        self.record: RunRecord | None = None
-        self.path: Path | None = None
+        self.finished: list[FinishedRun] = []
+        self._record: RunRecord | None = None
 
     def evaluate(self, evaluate: Callable[..., Any], lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Run lmms-eval's evaluation and make its record.
 
         Raises:
+            UsageError: options that our tasks cannot keep their promises under.
             DataError: a store was replaced while the run was reading it.
-            IncompleteError: a set lacks queries.
+            IncompleteError: items or queries are missing.
         """
-        self.record = self.path = None
+        self._record = None
+        tasks = list(_tasks_of_ours(task_dict))
+        asked = Asked.read(kwargs)
+        asked.check(tasks, lm)
         started, clock = datetime.now(UTC), time.monotonic()
         results = evaluate(lm, task_dict, *args, **kwargs)
-        tasks = list(_tasks_of_ours(task_dict))
         for task in tasks:
             task.store.check_unchanged()
-        asked = [task for task in tasks if task.outcomes]  # none under --predict_only, and on ranks but the first
-        if results is not None and asked:
+        answered = [task for task in tasks if task.outcomes]  # none under --predict_only, and on ranks but the first
+        if results is not None and answered:
             run = RunPart(
                 host=platform.node(),
                 started=started.isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - clock, 3),
                 work=dict(getattr(lm, "work", {})),
             )
-            self.record = _record(asked, _groups(task_dict), _description(lm, kwargs.get("cli_args")), run, kwargs)
+            self._record = _record(answered, _groups(task_dict), _description(lm, kwargs.get("cli_args")), run, asked)
         return results
 
     def save(self, folder: Path | None) -> None:
         """Write the record into lmms-eval's output folder, or below `$MINCHANGE_HOME/runs` where there is none."""
-        if self.record is None:
+        if self._record is None:
             return
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        self.path = (folder or home() / "runs").absolute() / f"{stamp}_record.jsonl"
-        write_record(self.record, self.path)
-
-    def exit_code(self) -> ExitCode:
-        """3 where too much is unscored or a score is not finite, else 0."""
-        lines = {} if self.record is None else self.record.outcomes
-        for outcomes in lines.values():
-            unscored = sum(outcome.unscored for outcome in outcomes)
-            broken = any(outcome.scores is not None and None in outcome.scores for outcome in outcomes)
-            if broken or unscored > MOST_UNSCORED * len(outcomes):
-                return ExitCode.INCOMPLETE
-        return ExitCode.OK
+        run = FinishedRun(self._record, (folder or home() / "runs").absolute() / f"{stamp}_record.jsonl")
+        write_record(run.record, run.path)
+        self.finished.append(run)
+        logger.info(f"run record: {run.path}")
+        if run.exit_code is not ExitCode.OK:  # stock lmms-eval ends with 0 all the same
+            logger.warning(f"incomplete: over {MOST_UNSCORED:.0%} of a task's queries are unscored, or a score is NaN")
 
 
 def _tasks_of_ours(task_dict: Mapping[Any, Any]) -> Iterator[StoreTask]:
@@ -99,15 +126,15 @@ def _groups(task_dict: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _record(
-    tasks: list[StoreTask],
+    tasks: Sequence[StoreTask],
     groups: dict[str, tuple[str, ...]],
     model: ModelDescription,
     run: RunPart,
-    given: Mapping[str, Any],
+    asked: Asked,
 ) -> RunRecord:
     by_name = {task.canonical_name: task for task in tasks}  # `--tasks spec,spec_count` asks one task twice
     return make_record(
-        [_task_record(task, given.get("limit")) for task in by_name.values()],
+        [_task_record(task, asked) for task in by_name.values()],
         {name: task.outcomes for name, task in by_name.items()},
         model,
         groups=groups,
@@ -116,23 +143,40 @@ def _record(
     )
 
 
-def _task_record(task: StoreTask, limit: float | None) -> TaskRecord:
+def _task_record(task: StoreTask, asked: Asked) -> TaskRecord:
     outcomes = task.outcomes
     in_words = any(outcome.text is not None for outcome in outcomes)
+    protocol: Protocol = task.config.metadata.get("protocol", "ours")
+    items = len({outcome.item_id for outcome in outcomes})
+    asked.require_all(task, items)
+    card = task.store.card
     return TaskRecord(
         name=task.canonical_name,
         kind=task.kind,
-        dataset=task.store.card.name,
-        subsets=tuple(sorted({outcome.subset for outcome in outcomes})),
-        fingerprint=task.store.card.fingerprint,
-        synthetic=task.store.card.synthetic,
-        protocol=task.config.metadata.get("protocol", "ours"),
+        dataset=card.name,
+        subsets=task.subsets,
+        fingerprint=card.fingerprint,
+        synthetic=card.synthetic,
+        protocol=protocol if ("words" if in_words else "scores") in _PROTOCOL_READS[protocol] else "ours",
         prompt_sha256=task.prompt.sha256 if task.prompt and in_words else None,
-        limit=limit,
-        items=len({outcome.item_id for outcome in outcomes}),
+        generation_kwargs=decoding_of(task) if in_words else {},
+        limit=asked.limit,
+        offset=asked.offset,
+        items=items,
         items_in_full=len(task.items),
+        items_released=_released(task),
+        rows_skipped=len(card.skipped),
         queries=len(outcomes),
     )
+
+
+def _released(task: StoreTask) -> int | None:
+    """How many items the task's subsets have in a complete release; a view of them has a number of its own."""
+    name = task.store.card.name
+    if name not in card_names() or "view" in task.config.metadata:
+        return None
+    subsets = benchmark_card(name).subsets
+    return sum(subsets[subset].items for subset in task.subsets if subset in subsets)
 
 
 def _description(lm: Any, cli_args: Any) -> ModelDescription:
@@ -140,18 +184,13 @@ def _description(lm: Any, cli_args: Any) -> ModelDescription:
     said = getattr(lm, "description", None)
     if isinstance(said, ModelDescription):
         return said
-    given = str(getattr(cli_args, "model_args", "") or "")
+    name, settings = described_by_arguments(cli_args)
     return ModelDescription(
         adapter=str(getattr(cli_args, "model", type(lm).__name__)),
-        name=_named_in(given) or type(lm).__name__,
-        packages={name: found for name in ("torch", "transformers") if (found := _version(name))},
+        name=name or type(lm).__name__,
+        settings=settings,
+        packages={package: found for package in ("torch", "transformers") if (found := _version(package))},
     )
-
-
-def _named_in(model_args: str) -> str:
-    """The checkpoint's name; the other arguments may hold a token and stay out of the record."""
-    pairs = dict(part.split("=", 1) for part in model_args.split(",") if "=" in part)
-    return next((pairs[key] for key in ("pretrained", "model", "model_name", "model_version") if key in pairs), "")
 
 
 def _version(package: str) -> str:

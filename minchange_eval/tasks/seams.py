@@ -33,7 +33,12 @@ SEAMS = (
         ("name_or_config", "task_type"),
         "telling a task whether the model takes messages",
     ),
-    Seam("lmms_eval.evaluator", "evaluate", ("lm", "task_dict", "limit"), "making the run record"),
+    Seam(
+        "lmms_eval.evaluator",
+        "evaluate",
+        ("lm", "task_dict", "limit", "offset", "response_cache", "cli_args"),
+        "making the run record",
+    ),
     Seam("lmms_eval.evaluator", "simple_evaluate", ("model", "tasks"), "telling usage errors from failures"),
     Seam(
         "lmms_eval.loggers.evaluation_tracker",
@@ -44,6 +49,16 @@ SEAMS = (
     Seam("lmms_eval.__main__", "cli_evaluate_single", ("args",), "honest exit codes"),
     Seam("lmms_eval.cli.dispatch", "main", (), "the lmms_eval command"),
     Seam("lmms_eval.models", "MODEL_REGISTRY_V2.list_model_names", (), "naming unknown models"),
+    Seam(
+        "lmms_eval.loggers.evaluation_tracker",
+        "EvaluationTracker",
+        ("output_path",),
+        "putting the run record beside lmms-eval's own output",
+    ),
+    Seam("lmms_eval.api.task", "ConfigurableTask._prepare_metric_and_aggregation", (), "our metrics"),
+    Seam("lmms_eval.api.task", "ConfigurableTask.download", (), "reading the store"),
+    Seam("lmms_eval.api.task", "ConfigurableTask.set_config", ("key", "value"), "aliases"),
+    Seam("lmms_eval.api.task", "TaskConfig", ("metadata", "generation_kwargs", "repeats"), "reading task files"),
     Seam("lmms_eval.api.task", "ConfigurableTask.construct_requests", ("doc_id", "ctx"), "asking the queries"),
     Seam("lmms_eval.api.instance", "Instance", ("request_type", "arguments", "idx", "metadata"), "asking the queries"),
 )

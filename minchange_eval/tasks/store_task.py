@@ -35,6 +35,7 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
     Attributes:
         store: the data set as it lay on disk when the task was built.
         items: the items that this task asks.
+        subsets: theirs, by name.
         prompt: the wording for chat models; None for a task that only encoders can answer.
         outcomes: after aggregation, on rank 0: every query of the run.
     """
@@ -63,6 +64,12 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         view = VIEWS[wanted["view"]] if "view" in wanted else None
         items = self.store.items(wanted.get("subset"))
         self.items: Sequence[Item] = view(items) if view else items
+        if "subset" in wanted:
+            self.subsets: tuple[str, ...] = (wanted["subset"],)
+        else:
+            self.subsets = tuple(sorted({item.subset for item in self.items} if view else self.store.subsets))
+        # lmms-eval's cache of answers is keyed by the task's configuration, and would not notice other data or words
+        wanted["fingerprint"], wanted["prompt_sha256"] = self.store.card.fingerprint, self.prompt and self.prompt.sha256
         self.dataset = {SPLIT: ItemDocuments(self.items)}
         self.dataset_no_image = self.dataset
 
@@ -131,11 +138,11 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
     def process_results(self, doc: dict[str, Any], results: Sequence[str]) -> dict[str, Any]:
         """The item's share of each metric, and its outcomes under `queries`.
 
-        An answer that cannot be read is unscored; nothing here raises, since lmms-eval would drop the document.
+        An answer that cannot be read is unscored.
         """
         item = self.items[doc["number"]]
         outcomes = [
-            outcome_of(query, item.subset, read_answer(text, self._labels(query)))
+            outcome_of(query, item.subset, read_answer(text if isinstance(text, str) else "", self._labels(query)))
             for query, text in zip(self.queries(item), results, strict=True)
         ]
         return {**self.shares(outcomes), "queries": [outcome.model_dump(mode="json") for outcome in outcomes]}

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -163,7 +164,16 @@ def test_a_limit_never_cuts_a_set_and_an_alias_is_the_same_task(runner: Runner, 
     assert run.code == 0, run.output
     (task,) = run.record.tasks
     assert (task.name, task.items, task.items_in_full, task.queries) == ("spec_count", 2, 6, 2 * 2 * 9)
-    assert "2 of 6 items (--limit)" in run.output
+    assert "2 of 6 items (--limit 2)" in run.output
+    assert "6 of the 500 released items are prepared" in run.output
+
+
+def test_an_offset_is_recorded_and_said(runner: Runner, home: Path, model: list[str]) -> None:
+    run = runner.run([*model, "--tasks", "spec_count", "--offset", "4"], home)
+    assert run.code == 0, run.output
+    (task,) = run.record.tasks
+    assert (task.items, task.offset, task.limit) == (2, 4, None)
+    assert "2 of 6 items (--offset 4)" in run.output
 
 
 def test_a_task_asked_for_twice_counts_once(runner: Runner, home: Path, model: list[str]) -> None:
@@ -180,7 +190,10 @@ def test_the_record_lies_beside_lmms_evals_own_output(
     )
     assert run.code == 0, run.output
     beside = [path.name for path in run.record_path.parent.iterdir()]
-    assert any(name.endswith("_results.json") for name in beside)
+    (results,) = run.record_path.parent.glob("*_results.json")
+    shown = json.loads(results.read_text())["results"]["spec_existence"]
+    for value in run.record.metrics["spec_existence"]:
+        assert shown[f"{value.name},none"] == pytest.approx(value.value)
     assert any(name.endswith(".jsonl") and "samples" in name for name in beside)
     assert run.record_path.is_relative_to(tmp_path / "out")
 
@@ -197,6 +210,10 @@ from minchange_eval.model_adapters.dual_encoder import DualEncoder
 def broken(self, requests):
     raise RuntimeError("the model fell over")
 DualEncoder.generate_until = broken
+"""
+NO_PACKAGE = """
+import sys
+sys.modules["lmms_eval.models.simple.qwen_vl"] = None  # what an import of it does where a package is missing
 """
 REPLACED = """
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
@@ -221,10 +238,17 @@ DualEncoder.generate_until = replaced
         (["--model", "open_clip", "--tasks", SETS, "--no_such_flag"], "", ExitCode.USAGE, "unrecognized arguments"),
         (["--model", "open_clip", "--tasks", SETS, "--log_samples"], "", ExitCode.USAGE, "Specify --output_path"),
         (["--tasks", "med_real", "MODEL"], "", ExitCode.USAGE, "minchange-eval prepare med_real"),
+        (["--tasks", "spec_nosuch*", "MODEL"], "", ExitCode.USAGE, "No tasks specified"),
+        (["--tasks", SETS, "--limit", "0", "MODEL"], "", ExitCode.USAGE, "leave none of its 6 items"),
+        (["--tasks", SETS, "--offset", "50", "MODEL"], "", ExitCode.USAGE, "leave none of its 6 items"),
+        (["--tasks", SETS, "--limit", "0.5", "MODEL"], "", ExitCode.USAGE, "give a number of items"),
+        (["--tasks", SETS, "--repeats", "4", "MODEL"], "", ExitCode.USAGE, "one answer to each query"),
+        (["--tasks", SETS, "--use_cache", "/tmp/never", "MODEL"], "", ExitCode.USAGE, "does not notice other weights"),
+        (["--tasks", SETS, "--model", "qwen_vl", "--limit", "1"], NO_PACKAGE, ExitCode.USAGE, "does not import"),
         (["--tasks", SETS, "MODEL"], RAISING, ExitCode.INTERNAL, "the model fell over"),
         (["--tasks", SETS, "MODEL"], NAN_SCORES, ExitCode.INCOMPLETE, "_record.jsonl"),
     ],
-    ids=["unknown model", "unknown task", "no task", "unknown flag", "flag missing", "not prepared", "raising", "nan"],
+    ids=lambda value: value if isinstance(value, str) and value and len(value) < 40 else "",
 )
 def test_what_went_wrong_is_told_by_line_and_exit_code(
     argv: list[str], before: str, code: ExitCode, says: str, runner: Runner, home: Path, model: list[str]
@@ -235,6 +259,49 @@ def test_what_went_wrong_is_told_by_line_and_exit_code(
     assert run.code == code, run.output
     assert says in run.output
     assert ("Traceback" in run.output) == (code is ExitCode.INTERNAL)
+
+
+def test_the_worst_of_several_evaluations_decides_the_exit_code(
+    runner: Runner, home: Path, model: list[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model[3].split("model_name=")[1].split(",")[0], broken)
+    weights = safetensors.numpy.load_file(broken / "model.safetensors")
+    nothing = {name: np.full_like(value, np.nan) if value.ndim else value for name, value in weights.items()}
+    safetensors.numpy.save_file(nothing, broken / "model.safetensors")
+    runs = [
+        {"model": "open_clip", "model_args": f"model_name={folder},num_workers=0", "tasks": "spec_existence"}
+        for folder in (broken, model[3].split("model_name=")[1].split(",")[0])
+    ]
+    (tmp_path / "runs.yaml").write_text(json.dumps(runs))
+    run = runner.run(["--config", str(tmp_path / "runs.yaml")], home)
+    assert run.code == ExitCode.INCOMPLETE, run.output
+    assert run.output.count("_record.jsonl\n") >= 2
+
+
+def test_no_token_is_ever_printed(runner: Runner, home: Path) -> None:
+    argv = [
+        "--model",
+        "parrot",
+        "--model_args",
+        "pretrained=polly,api_key=sk-SECRETARGUMENT",
+        "--tasks",
+        "spec_existence",
+    ]
+    run = runner.run(argv, home, before=PARROTS, env={"HF_TOKEN": "hf_SECRETENVIRONMENT"})
+    assert run.code == 0, run.output
+    assert "SECRET" not in run.output
+    assert "[hidden]" in run.output
+    assert b"SECRET" not in run.record_path.read_bytes()
+    assert run.record.model.settings["model_args"] == {"pretrained": "polly"}
+
+
+def test_how_words_were_decoded_makes_another_record(runner: Runner, home: Path) -> None:
+    argv = ["--model", "parrot", "--tasks", "spec_existence"]
+    plain = runner.run(argv, home, before=PARROTS)
+    warm = runner.run([*argv, "--gen_kwargs", "temperature=0.9"], home, before=PARROTS)
+    sized = runner.run([*argv, "--model_args", "max_pixels=2"], home, before=PARROTS)
+    assert len({bytes_of(run) for run in (plain, warm, sized)}) == 3
 
 
 def test_a_store_replaced_during_a_run_is_noticed(runner: Runner, home: Path, model: list[str], tmp_path: Path) -> None:
