@@ -168,10 +168,40 @@ def _activation_of_config(name: str, folder: Path, force: bool | None) -> bool:
         config = get_model_config(name) or {}
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"model_name={name}: its {CONFIG_FILE} cannot be had: {first_line(error)}") from error
-    built = bool(config.get("quick_gelu", False))
+    built = config.get("quick_gelu")
     if force is False and built:
         raise UsageError(f"force_quick_gelu=false: {name} says quick_gelu=true in its {CONFIG_FILE}; change it there")
-    return built if force is None else force
+    if force is None and built is None:
+        return _unstated_activation(name, config)
+    return bool(built) if force is None else force
+
+
+def _unstated_activation(name: str, config: Mapping[str, Any]) -> bool:
+    """What open_clip knows of a repository on the Hub, else plain GELU where no model of these widths has QuickGELU."""
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained
+
+    repository = name.removeprefix("hf-hub:").split("/")
+    tags = [get_pretrained_cfg(*model_and_tag) for model_and_tag in list_pretrained()]
+    stated = {bool(tag.get("quick_gelu")) for tag in tags if tag.get("hf_hub", "").split("/")[:2] == repository}
+    if len(stated) == 1:
+        return stated.pop()
+    for known in open_clip.list_models():
+        plain = known.removesuffix("-quickgelu")
+        if _widths(open_clip.get_model_config(known)) == _widths(config) and _has_both(plain):
+            raise UsageError(
+                f"model_name={name}: its {CONFIG_FILE} does not say quick_gelu, weights of this shape ({plain}) exist "
+                f"with QuickGELU and with plain GELU, and the wrong one lowers scores silently; say which: "
+                f"force_quick_gelu=true (OpenAI's weights and models fine-tuned from them) or force_quick_gelu=false"
+            )
+    return False
+
+
+def _widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the shapes of most weights follow from; not the size of the images, which fine-tuning may change."""
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    towers = [vision.get(key) for key in ("timm_model_name", "layers", "width", "patch_size")]
+    return (config.get("embed_dim"), *towers, *[text.get(key) for key in ("hf_model_name", "layers", "width")])
 
 
 def _check_folder(folder: Path) -> None:

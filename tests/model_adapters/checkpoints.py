@@ -34,6 +34,7 @@ WORDS = [
 ]
 OPEN_CLIP = {
     "embed_dim": 32,
+    "quick_gelu": False,
     "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "image_size": EDGE_PX, "head_width": 8},
     "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
-import pickle
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,6 @@ def architecture(tmp_path: Path) -> str:
     del paths[-2:]
     open_clip.factory._MODEL_CONFIGS.clear()
     open_clip.factory._rescan_model_configs()
-
-
-class Harmful:
-    """A pickle that writes a file when it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def __reduce__(self) -> Any:
-        return (open, (self.path, "w"))
 
 
 def test_weights_of_an_unknown_activation_need_a_decision(architecture: str, tiny: Path) -> None:
@@ -87,6 +78,64 @@ def test_a_folder_says_its_activation_itself(tmp_path: Path) -> None:
         find_weights(str(folder), None, False)
 
 
+def test_a_folder_that_does_not_say_its_activation_needs_a_decision_where_both_exist(
+    architecture: str, tmp_path: Path
+) -> None:
+    folder = open_clip_folder(tmp_path / "silent")
+    config = folder / "open_clip_config.json"
+    unstated = {name: value for name, value in OPEN_CLIP.items() if name != "quick_gelu"}
+    config.write_text(json.dumps({"model_cfg": unstated}))
+    with pytest.raises(UsageError, match=rf"\({SMALL}\) .*force_quick_gelu=true .* or force_quick_gelu=false"):
+        find_weights(str(folder), None, None)
+    assert [find_weights(str(folder), None, force).quick_gelu for force in (True, False)] == [True, False]
+    config.write_text(json.dumps({"model_cfg": {**unstated, "embed_dim": 33}}))
+    assert not find_weights(str(folder), None, None).quick_gelu
+
+
+Hub = Callable[[str], str]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Put a repository whose configuration does not say its activation into the Hub's cache; without network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def put(repository: str) -> str:
+        import open_clip
+
+        folder, commit = tmp_path / "hub" / f"models--{repository.replace('/', '--')}", "0" * 40
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text(commit)
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        config = {"model_cfg": open_clip.get_model_config("ViT-B-32")}
+        (folder / "snapshots" / commit / "open_clip_config.json").write_text(json.dumps(config))
+        return f"hf-hub:{repository}"
+
+    return put
+
+
+def test_a_repository_that_open_clip_knows_needs_no_decision_and_another_does(hub: Hub) -> None:
+    assert not find_weights(hub("laion/CLIP-ViT-B-32-laion2B-s34B-b79K"), None, None).quick_gelu
+    assert find_weights(hub("timm/vit_base_patch32_clip_224.openai"), None, None).quick_gelu
+    fine_tuned = hub("someone/spec-clip")
+    with pytest.raises(UsageError, match=r"\(ViT-B-32\) .*force_quick_gelu=true .* or force_quick_gelu=false"):
+        find_weights(fine_tuned, None, None)
+    assert find_weights(fine_tuned, None, True).quick_gelu
+
+
+@pytest.mark.parametrize("name", ["ViT-L-14", "RN50", "RN50x64", "ViT-H-14", "ViT-L-14-336"])
+def test_a_folder_of_every_shape_of_openai_needs_a_decision(tiny: Path, tmp_path: Path, name: str) -> None:
+    import open_clip
+
+    (tmp_path / "model.safetensors").symlink_to(tiny / "model.safetensors")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": open_clip.get_model_config(name)}))
+    with pytest.raises(UsageError, match="force_quick_gelu=true"):
+        find_weights(str(tmp_path), None, None)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -123,25 +172,20 @@ def test_model_args_win_over_the_command_line_and_one_is_no_default_batch_size(t
         OpenClip.create_from_arg_string("tiny")
 
 
-def test_a_pickle_is_refused_with_the_command_that_converts_it(architecture: str, tmp_path: Path) -> None:
-    trace, harmful = tmp_path / "ran", tmp_path / "weights.pt"
-    state = {f"module.{name}": values for name, values in _state(tmp_path).items()}
-    harmful.write_bytes(pickle.dumps({"harm": Harmful(trace)}))
-    with pytest.raises(UsageError, match="reading it can run any program"):
-        find_weights(architecture, str(harmful), False)
-    assert not trace.exists()
-    torch.save({"state_dict": state, "args": Path("unsafe")}, harmful)
-    with pytest.raises(UsageError) as error:
-        find_weights(architecture, str(harmful), False)
-    command = str(error.value).split('python -c "')[1].rstrip('"')
-    subprocess.run([sys.executable, "-c", command], check=True)
+def test_a_converted_pickle_has_the_digest_of_its_tensors(architecture: str, tmp_path: Path) -> None:
+    state, unsafe = _state(tmp_path), tmp_path / "weights.pt"
+    torch.save({"state_dict": {f"module.{name}": values for name, values in state.items()}, "args": unsafe}, unsafe)
+    with pytest.raises(UsageError, match="reading it can run any program") as error:
+        find_weights(architecture, str(unsafe), False)
+    command = shlex.split(str(error.value).partition("use the result: ")[2])
+    subprocess.run([sys.executable, *command[1:]], check=True)
     converted = OpenClip(
         model_name=architecture,
-        pretrained=str(harmful.with_suffix(".safetensors")),
+        pretrained=str(unsafe.with_suffix(".safetensors")),
         force_quick_gelu=False,
         device="cpu",
     )
-    assert converted.description.weights_sha256 == weights_sha256(_state(tmp_path))
+    assert converted.description.weights_sha256 == weights_sha256(state)
 
 
 def test_the_digest_does_not_depend_on_the_file(architecture: str, tmp_path: Path) -> None:
@@ -226,6 +270,7 @@ def _state(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(open_clip_folder(folder / "folder") / "model.safetensors")
 
 
+@pytest.mark.usefixtures("hub")
 def test_a_hub_name_without_network_is_one_line() -> None:
     with pytest.raises(UsageError, match="cannot be had") as error:
         find_weights("hf-hub:nobody/nothing-at-all", None, None)
