@@ -38,6 +38,6 @@ def only_one(path: Path, busy: str) -> Iterator[bool]:
             if error.errno not in {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}:
                 raise
             raise UsageError(
-                f"{path}: its file system has no locks ({error.strerror}); set MINCHANGE_HOME to a folder on another one"
+                f"{path}: its file system has no locks ({error.strerror}); set MINCHANGE_HOME to one on another"
             ) from error
         yield waited

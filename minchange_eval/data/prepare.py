@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from minchange_eval.data.download import download
 from minchange_eval.data.release import BrokenRow, Release
 from minchange_eval.data.releases import find_release
 from minchange_eval.data.store import Store, write_store
-from minchange_eval.data.store_card import CARD_FILE, SkippedRow, StoreCard, store_folder
+from minchange_eval.data.store_card import SkippedRow, StoreCard
 
 Progress = Callable[[Iterable[Item], int | None], Iterable[Item]]
 
@@ -52,8 +53,9 @@ def prepare(
         DataError: a broken row, with its number, the reason and what to do.
     """
     release = find_release(name)
-    if not force and (store_folder(name) / CARD_FILE).exists():
-        return Store.open(name)
+    if not force:
+        with suppress(NotPreparedError):
+            return Store.open(name)
     found = _located(release, source, images)
     reading = _Reading(release, skip_broken)
     items: Iterable[Item] = reading.items(release.read(*found.arguments))

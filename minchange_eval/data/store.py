@@ -2,7 +2,7 @@
 
 A store is there when its `card.json` is: the card names the data files, and putting it in place is one atomic rename.
 Whatever else lies in the folder (a killed `prepare`, the files of a replaced store) is invisible, and the next
-`prepare` removes it.
+`prepare` removes it; nothing that an unreadable card may name goes before a new card is in place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,7 +19,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from minchange_eval.core.errors import DataError, MinchangeError, UsageError
+from minchange_eval.core.errors import DataError, MinchangeError, NotPreparedError, UsageError
 from minchange_eval.core.home import home
 from minchange_eval.core.items import CandidateSet, ChoiceQuestion, ImageSource, Item
 from minchange_eval.core.whole_files import sync
@@ -36,6 +36,8 @@ from minchange_eval.data.store_card import (
 
 if TYPE_CHECKING:
     from minchange_eval.data.arrow_files import MappedFile
+
+_BUILDING = ".building"
 
 __all__ = ["SkippedRow", "Store", "StoreCard", "StoredImage", "StoredItems", "prepared_names", "write_store"]
 
@@ -244,29 +246,31 @@ def write_store(
         MinchangeError: the disk is full; nothing is left behind.
     """
     folder = store_folder(name)
-    before = _card_if_there(folder, or_damaged=force)
+    before = _card_if_there(folder, or_unreadable=force)
     with _clear_write_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with only_one(folder.parent / f".{name}.lock", f"another process is preparing {name}") as waited:
-            now = _card_if_there(folder, or_damaged=force)
+            now = _card_if_there(folder, or_unreadable=force)
             made_by_other = waited and now is not None and (before is None or now.created != before.created)
             if now is None or (force and not made_by_other):
                 _write(folder, items, card or StoreCard(name=name), skipped)
     return Store.open(name)
 
 
-def _card_if_there(folder: Path, *, or_damaged: bool = False) -> StoreCard | None:
+def _card_if_there(folder: Path, *, or_unreadable: bool) -> StoreCard | None:
     try:
-        return read_card(folder) if (folder / CARD_FILE).exists() else None
+        return read_card(folder)
+    except NotPreparedError:
+        return None
     except DataError:
-        if or_damaged:  # about to be replaced: what it says does not matter
+        if or_unreadable:  # about to be replaced: what it says does not matter
             return None
         raise
 
 
 def _write(folder: Path, items: Iterable[Item], card: StoreCard, skipped: Sequence[SkippedRow]) -> None:
     _remove_leftovers(folder)
-    building = folder / ".building"
+    building = folder / _BUILDING
     building.mkdir(parents=True)
     try:
         done = _write_files(building, folder.name, items, card)
@@ -312,21 +316,19 @@ def _write_files(building: Path, name: str, items: Iterable[Item], card: StoreCa
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove whatever the card does not name; without a readable card, the folder."""
-    if not folder.exists():
-        return
-    card = _card_if_there(folder, or_damaged=True)
-    if card is None:
-        shutil.rmtree(folder)
-        return
-    named = {CARD_FILE, *(file.name for file in card.files)}
-    for path in folder.iterdir():
-        if path.name in named:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+    """Remove what this module wrote and the card does not name, and the folder if that leaves it empty."""
+    if (folder / _BUILDING).exists():
+        shutil.rmtree(folder / _BUILDING)
+    try:
+        card = _card_if_there(folder, or_unreadable=False)
+    except DataError:
+        return  # whatever it names may be somebody's only copy
+    named = {file.name for file in card.files} if card else set()
+    for path in folder.glob("data-*.arrow"):
+        if path.name not in named:
             path.unlink()
+    with suppress(OSError):  # not empty, not there, or a link to a folder
+        folder.rmdir()
 
 
 @contextmanager

@@ -264,6 +264,47 @@ def test_an_error_in_the_source_leaves_nothing_or_the_old_store() -> None:
     assert len(list(old.folder.iterdir())) == 2
 
 
+def unreadable(card: Path, how: str) -> None:
+    if how == "newer":
+        card.write_text(json.dumps({**json.loads(card.read_text()), "schema_version": 99}))
+    elif how == "damaged":
+        card.write_text("{")
+    else:  # as of a disk that answers with an error
+        card.unlink()
+        card.mkdir()
+
+
+@pytest.mark.parametrize("how", ["newer", "damaged", "an error"])
+def test_a_store_whose_card_cannot_be_read_stays_until_its_replacement_is_whole(how: str) -> None:
+    store = write_store("tiny", candidate_sets(2))
+    unreadable(store.folder / "card.json", how)
+    files = sorted(store.folder.rglob("*"))
+
+    def failing() -> Iterator[CandidateSet]:
+        assert set(files) < set(store.folder.rglob("*"))
+        yield from candidate_sets(2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_store("tiny", failing(), force=True)
+    assert sorted(store.folder.rglob("*")) == files
+
+
+def test_a_link_to_a_folder_on_another_disk_is_written_through_and_nothing_else_in_it_is_touched(
+    tmp_path: Path, store_home: Path
+) -> None:
+    elsewhere = tmp_path / "disk"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.txt").write_text("ours")
+    (store_home / "store").mkdir(parents=True)
+    (store_home / "store" / "tiny").symlink_to(elsewhere)
+    for count in (2, 3):
+        assert len(write_store("tiny", candidate_sets(count), force=True)) == count
+    assert (store_home / "store" / "tiny").is_symlink()
+    assert len(list(elsewhere.iterdir())) == 3
+    assert (elsewhere / "thesis.txt").read_text() == "ours"
+
+
 def test_no_items_and_items_of_both_kinds_are_refused() -> None:
     with pytest.raises(DataError, match="expected at least one item"):
         write_store("none", [])
