@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 LEVEL = 0.95
 RESAMPLES = 10_000
 _EXACT_CLUSTERS = 20  # 2^20 sign patterns are summed in under a tenth of a second
+_ROUNDING = 1e-9  # equal shares of different sums differ by less than this
 
 Floats = NDArray[np.float64]
 
@@ -122,8 +123,9 @@ def bootstrap_shares(hits: ArrayLike, totals: ArrayLike, *, resamples: int = RES
 
     From a stratum of C clusters C - 1 are drawn and weigh C / (C - 1) each (Rao & Wu), so the variance over resamples
     is unbiased in strata of any size. Clusters with equal counts are drawn together, as one multinomial: the same
-    distribution as drawing one by one, at the price of the distinct rows. Clusters alone in their stratum form one
-    stratum together; a single one of them stays as it is.
+    distribution as drawing one by one, at the price of the distinct rows. A cluster alone in its stratum has no
+    variance to show: it is drawn with the smallest stratum that shares a subset with it, and where no other cluster
+    lies in any of its subsets it stays as it is.
 
     Args:
         hits: [clusters, subsets] yes results.
@@ -161,10 +163,20 @@ def _counts(hits: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _strata(present: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
-    _, stratum = np.unique(present, axis=0, return_inverse=True)
-    groups = [np.flatnonzero(stratum == number) for number in range(stratum.max() + 1)]
-    alone = [group for group in groups if len(group) == 1]
-    return [group for group in groups if len(group) > 1] + ([np.concatenate(alone)] if alone else [])
+    """Rows by combination of subsets; one that occurs once goes to the smallest stratum that it shares a subset with.
+
+    The smallest, so that a small subset keeps its number of clusters over the resamples.
+    """
+    combinations, stratum = np.unique(present, axis=0, return_inverse=True)
+    groups = {number: np.flatnonzero(stratum == number) for number in range(len(combinations))}
+    for lone in [number for number, group in groups.items() if len(group) == 1]:
+        sharing = np.flatnonzero((combinations & combinations[lone]).any(axis=1)).tolist()
+        linked = [other for other in sharing if other != lone and other in groups]
+        if len(groups[lone]) == 1 and linked:
+            into = min(linked, key=lambda other: len(groups[other]))
+            groups[into] = np.append(groups[into], groups.pop(lone))
+            combinations[into] |= combinations[lone]
+    return list(groups.values())
 
 
 def cluster_intervals(
@@ -186,22 +198,30 @@ def cluster_intervals(
     """
     yes, all_ = _counts(hits, totals)
     replicates = bootstrap_shares(yes, all_, resamples=resamples, seed=seed)
-    covariance = _covariance(replicates[np.isfinite(replicates).all(axis=1)])
-    apart = tuple(
-        _subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), student_quantile((all_[:, s] > 0).sum() - 1))
-        for s in range(yes.shape[1])
-    )
+    covariance = _covariance(replicates)
+    sizes = (all_ > 0).sum(axis=0)
+
+    def subset_interval(s: int, degrees: int) -> Interval:
+        return _subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), student_quantile(degrees))
+
+    apart = tuple(subset_interval(s, size - 1) for s, size in enumerate(sizes))
     if len(apart) == 1:
         return apart, apart[0]
-    pooled = student_quantile(len(yes) - len(apart))  # each part with the mean's own degrees of freedom
-    parts = [_subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), pooled) for s in range(yes.shape[1])]
-    return apart, _mean_interval(parts, _correlation(covariance))
+    # each part with the mean's own degrees of freedom, except a single cluster: it has none to share
+    several = sizes > 1
+    pooled = int((all_[:, several] > 0).any(axis=1).sum() - several.sum())
+    parts = [subset_interval(s, pooled) if several[s] else apart[s] for s in range(len(apart))]
+    return apart, _mean_interval(parts, _correlation(covariance, all_ > 0))
 
 
 def _covariance(replicates: Floats) -> Floats:
-    apart = replicates - replicates.mean(axis=0)
+    """Each pair of columns over the resamples that hold both of them."""
+    held = np.isfinite(replicates)
+    mean = np.sum(replicates, axis=0, where=held) / np.maximum(held.sum(axis=0), 1)
+    apart = np.where(held, replicates - mean, 0.0)
+    together = np.einsum("rs,rt->st", held, held, dtype=np.float64)
     # not a BLAS product: its last bits depend on the number of threads, and records must not
-    return np.asarray(np.einsum("rs,rt->st", apart, apart) / max(len(apart) - 1, 1))
+    return np.asarray(np.einsum("rs,rt->st", apart, apart) / np.maximum(together - 1, 1))
 
 
 def _subset_interval(hits: Floats, totals: Floats, variance: float, quantile: float) -> Interval:
@@ -216,11 +236,13 @@ def _subset_interval(hits: Floats, totals: Floats, variance: float, quantile: fl
     return share_interval(value * n, n, quantile=quantile)
 
 
-def _correlation(covariance: Floats) -> Floats:
+def _correlation(covariance: Floats, present: NDArray[np.bool_]) -> Floats:
+    """The bootstrap's, and where a subset does not vary that of results which agree in every shared cluster."""
     deviation = np.sqrt(np.diag(covariance))
-    product = np.outer(deviation, deviation)
-    correlation: Floats = np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
-    np.fill_diagonal(correlation, 1.0)
+    varies = np.minimum.outer(deviation, deviation) > _ROUNDING
+    common = np.einsum("cs,ct->st", present, present, dtype=np.float64)
+    alike: Floats = common / np.sqrt(np.outer(np.diag(common), np.diag(common)))
+    correlation: Floats = np.divide(covariance, np.outer(deviation, deviation), out=alike, where=varies)
     return correlation
 
 

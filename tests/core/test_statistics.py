@@ -21,6 +21,7 @@ from minchange_eval.core.statistics import (
     share_interval,
     sign_flip_p_value,
     smallest_detectable_effect,
+    student_quantile,
     wilson_interval,
 )
 
@@ -92,6 +93,8 @@ def _coverage(strata: list[tuple[int, int, float]], likeness: float, runs: int, 
         ([(15, 1, p) for p in np.linspace(0.2, 0.6, 11)], 0.0),
         ([(25, k, 1.2 / k) for k in (3, 3, 9, 4, 2, 9)], 0.2),
         ([(30, 3, p) for p in (0.99, 0.99, 0.6, 0.05)], 0.6),
+        ([(20, 1, 0.3), *[(1, 1, 0.3)] * 5], 0.0),  # subsets of a single cluster
+        ([(100, 2, 0.2), *[(1, 2, 0.2)] * 3], 0.8),
     ],
 )
 def test_cluster_intervals_cover_at_least_93_percent(strata: list[tuple[int, int, float]], likeness: float) -> None:
@@ -145,6 +148,66 @@ def test_resamples_have_the_spread_of_drawing_clusters_one_by_one() -> None:
     fast = bootstrap_shares(hits, totals)
     assert fast.mean(axis=0) == pytest.approx(np.mean(slow, axis=0), abs=0.01)
     assert np.cov(fast, rowvar=False) == pytest.approx(np.cov(slow, rowvar=False), rel=0.15, abs=2e-4)
+
+
+def _blocks(*parts: Any) -> Any:
+    """Columns that share no cluster: one block a subset, zeros elsewhere."""
+    rows = np.cumsum([0, *(len(part) for part in parts)])
+    table = np.zeros((rows[-1], len(parts)))
+    for column, part in enumerate(parts):
+        table[rows[column] : rows[column + 1], column] = part
+    return table
+
+
+@given(st.integers(0, 100), st.integers(1, 4), st.integers(0, 9), st.booleans())
+def test_a_subset_of_one_cluster_changes_nothing_for_the_subsets_beside_it(
+    seed: int, lone: int, hits: int, first: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    subsets = [rng.binomial(9, rng.random(40)), rng.binomial(9, rng.random(12))]
+    alone = [[hits]] * lone
+    ordered = [*alone, *subsets] if first else [*subsets, *alone]
+    without, narrow = cluster_intervals(_blocks(*subsets), _blocks([9] * 40, [9] * 12), resamples=500)
+    totals = _blocks(*([9] * len(part) for part in ordered))
+    beside, wide = cluster_intervals(_blocks(*ordered), totals, resamples=500)
+    own = slice(lone, None) if first else slice(0, 2)
+    assert beside[own] == without
+    assert (beside[:lone] if first else beside[2:]) == (share_interval(hits / 9, 1),) * lone
+    assert min(wide.high - wide.low, 1 - 1e-9) >= narrow.high - narrow.low
+
+
+def test_clusters_that_alone_link_subsets_are_drawn_with_those_they_share_a_subset_with() -> None:
+    rng = np.random.default_rng(0)
+    totals = np.zeros((26, 4))
+    totals[:12, 0], totals[12:15, 1], totals[15:25, 2] = 1, 1, 1
+    totals[24, 2], totals[24, 0:2] = 0, 1  # the only one of subsets 0 and 1; with those of 1, the fewest
+    totals[25, 3] = 1  # the only one of subset 3
+    hits = rng.binomial(1, 0.5, totals.shape) * totals
+    hits[12:15, 1], hits[24, 1] = [0, 0, 1], 1
+    shares = bootstrap_shares(hits, totals)
+    assert np.isfinite(shares).all()
+    assert np.ptp(shares[:, 3]) == 0
+    # the unbiased variance of a mean of four, two of them right
+    assert np.var(shares[:, 1]) == pytest.approx((4 * 0.25 / 3) / 4, rel=0.05)
+    alone = bootstrap_shares(hits[15:24, 2:3], totals[15:24, 2:3])
+    assert np.var(shares[:, 2]) == pytest.approx(np.var(alone), rel=0.05)
+
+
+@given(st.integers(0, 1000), st.integers(2, 5), st.integers(1, 12))
+def test_any_pattern_of_shared_images_gives_intervals_without_a_warning(seed: int, subsets: int, more: int) -> None:
+    rng = np.random.default_rng(seed)
+    present = np.vstack([np.eye(subsets), rng.random((more, subsets)) < 0.4])  # some clusters may lie nowhere
+    totals = present * rng.integers(1, 10, present.shape)
+    apart, mean = cluster_intervals(rng.binomial(totals.astype(int), 0.4), totals, resamples=20)
+    for column, interval in enumerate(apart):
+        assert interval.high - interval.low > 0.5 / np.sqrt((totals[:, column] > 0).sum())
+    assert mean.low < mean.value < mean.high or mean.value in (0, 1)
+
+
+def test_subsets_on_the_same_clusters_that_all_agree_are_one_piece_of_evidence() -> None:
+    (alone, _), mean = cluster_intervals(np.ones((30, 2)), np.ones((30, 2)))
+    assert mean.low == pytest.approx(share_interval(30, 30, quantile=student_quantile(28)).low)
+    assert mean.low < alone.low + 0.001
 
 
 def test_subsets_that_share_their_images_widen_the_interval_of_their_mean() -> None:
