@@ -24,7 +24,8 @@ from minchange_eval.generators.procedural.suite import (
     vismin_mini,
 )
 
-# Whoever changes a pixel or a word on purpose raises its data set's number in suite.VERSIONS and writes the new digests here.
+# Whoever changes a pixel or a word on purpose raises the data set's number in suite.VERSIONS, and writes the new digest
+# here.
 GOLDEN = {
     "spec": "f27f28bf430693a6ec6a0338f92b8889730cea17cf07af9ce1e2aa5513f5b7c7",
     "vismin": "960fa6cfa0804c391e3a105104562264985981e626ef795603996f2551110b82",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minchange_eval.generators.procedural.bits import BitStream
-from minchange_eval.generators.procedural.categories import CATEGORY, NUMBERS, with_article
+from minchange_eval.generators.procedural.categories import CATEGORY, with_article
 from minchange_eval.generators.procedural.changes import Change
 
 _SIZE = (
@@ -113,11 +113,6 @@ def plain_caption(stream: BitStream, names: Sequence[str]) -> str:
     """An ordinary caption that names what is there and nothing finer."""
     phrases = listed([CATEGORY[name].a_name for name in names])
     return stream.choice(("a photo of {}", "a picture of {}", "{}", "an image of {}")).format(phrases)
-
-
-def number_word(number: int) -> str:
-    """`three` for 3; 0 to 9."""
-    return NUMBERS[number]
 
 
 def pair_captions(stream: BitStream, subset: str, change: Change) -> tuple[str, ...]:
