@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minchange_eval.core.errors import UsageError
 from minchange_eval.core.images import open_image
 from minchange_eval.core.queries import option_text, speaks_of_first_image
 from minchange_eval.generators.procedural.bits import BitStream
 from minchange_eval.generators.procedural.categories import CATEGORIES, HELD_OUT, TRAIN_CATEGORIES
-from minchange_eval.generators.procedural.questions import KINDS, Question, ask
+from minchange_eval.generators.procedural.questions import KINDS, Question, ask, check_categories
 from minchange_eval.generators.procedural.render import rendered
 from minchange_eval.generators.procedural.scene import Scene
-from minchange_eval.generators.procedural.suite import SEED, draw_med, plan_question
+from minchange_eval.generators.procedural.suite import SEED, checked, draw_med, draw_spec, plan_question
 from tests.generators.drawn import may_change, opaque_mask
 from tests.generators.reading import Picture, holds
 
@@ -199,6 +200,34 @@ def test_the_original_is_the_scene_before_something_was_taken_away_put_on_or_don
         action = plan_question(SEED, "Action Relation", number, 64, CATEGORIES)
         if "beside" in action.clauses[0]:
             assert ["standing" in clause for clause in action.clauses] == [not action.edit_first, action.edit_first]
+
+
+GENERAL = (
+    *("bus", "train", "truck", "traffic light", "horse", "cow", "elephant", "zebra"),
+    *("chair", "bottle", "apple", "orange", "potted plant"),
+)
+
+
+def test_categories_without_a_part_a_head_or_a_group_are_a_usage_error_that_names_what_to_add() -> None:
+    assert len(list(draw_spec(0, 1, 64, GENERAL))) == 6
+    with pytest.raises(UsageError, match=r"part to paint \(bed, .+wear something \(dog, .+group of \(car, "):
+        list(draw_med(0, 1, 64, GENERAL))
+    with pytest.raises(UsageError, match=r"expected also one with a part to paint \(bed, bicycle, clock\); add some"):
+        list(draw_med(0, 1, 64, (*GENERAL, "dog", "vase")))
+    assert len(list(draw_med(0, 2, 64, (*GENERAL, "dog", "vase", "clock")))) == 22
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sets(st.sampled_from(CATEGORIES), min_size=9, max_size=24), seeds)
+def test_categories_that_are_accepted_serve_every_type(names: set[str], seed: int) -> None:
+    categories = sorted(names | {"bed", "dog", "vase"})
+    try:
+        checked(categories)
+        check_categories(categories)
+    except UsageError:
+        return
+    for kind in KINDS:
+        assert len(set(plan_question(seed, kind, 0, 64, categories).options)) == 4
 
 
 def test_questions_for_training_never_show_or_name_a_held_out_category() -> None:

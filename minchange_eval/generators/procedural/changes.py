@@ -110,6 +110,15 @@ def check_categories(categories: Names) -> None:
         "one that can be painted": any(name in PAINTABLE for name in categories),
         "one that can have a pattern": any(name in PATTERNABLE for name in categories),
     }
+    require(found)
+
+
+def require(found: dict[str, bool]) -> None:
+    """Whether everything that is needed is among the categories to draw from.
+
+    Raises:
+        UsageError: something is missing.
+    """
     missing = [what for what, there in found.items() if not there]
     if missing:
         raise UsageError(f"too few categories to draw from: expected also {'; '.join(missing)}; add some or pass None")

@@ -29,6 +29,7 @@ from minchange_eval.generators.procedural.changes import (
     nine_of,
     relative_size,
     relative_spatial,
+    require,
     resting,
     sample_together,
 )
@@ -90,6 +91,22 @@ WORDINGS_WITH_ORDER = (
 _STAR = ((0, 1), (1, 0), (0, 2), (2, 0))
 _FAN = ((0, 1), (0, 2), (0, 3), (1, 0))
 _PAIRS = ((0, 1), (1, 0), (2, 3), (3, 2))
+
+
+def check_categories(categories: Names) -> None:
+    """Whether every kind of question finds what it needs among categories that every kind of change can be drawn from.
+
+    Raises:
+        UsageError: some kind finds nothing.
+    """
+    require(
+        {
+            f"one with a part to paint ({', '.join(_PARTS)})": any(name in categories for name in _PARTS),
+            f"one that can wear something ({', '.join(_HEADS)})": any(name in categories for name in _HEADS),
+            f"one to make a group of ({', '.join(_GROUPS)})": any(name in categories for name in _GROUPS),
+            "three look-alikes (for example cat and dog)": bool(_families_of(categories)),
+        }
+    )
 
 
 def ask(stream: BitStream, kind: str, answer: int, edit_first: bool, edge_px: int, categories: Names) -> Question:
@@ -425,11 +442,12 @@ def _negation(stream: BitStream, edge_px: int, categories: Names) -> list[State]
     return states
 
 
+_GROUPS = ("car", "book", "umbrella", "backpack", "bird", "vase")
+
+
 def _universality(stream: BitStream, edge_px: int, categories: Names) -> list[State]:
     """Something holds of all of a group, of all but one, of only one, of none."""
-    name = stream.choice(
-        [name for name in ("car", "book", "umbrella", "backpack", "bird", "vase") if name in categories]
-    )
+    name = stream.choice([name for name in _GROUPS if name in categories])
     full = nine_of(stream, edge_px, name)
     number = stream.between(4, 6)
     things = tuple(full.things[place] for place in sorted(stream.sample(range(9), number)))

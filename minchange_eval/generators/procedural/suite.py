@@ -123,9 +123,11 @@ def draw_med(
 
     In half of the questions the first image is the edited one (`facts["edit_first"]`), in the others the original; the
     options are true or false of the images as shown.
-    Arguments and errors as for `draw_spec`. Action questions show a person whatever the categories.
+    Arguments and errors as for `draw_spec`; questions need some categories more, which the message names. Action
+    questions show a person whatever the categories.
     """
     names = checked(categories)
+    questions.check_categories(names)
     for kind in questions.KINDS:
         for number in range(questions_per_type):
             question = plan_question(seed, kind, number, edge_px, names)
