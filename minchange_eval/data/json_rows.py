@@ -43,18 +43,24 @@ def _parsed(data: bytes, where: str) -> Any:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: expected UTF-8, got byte {data[error.start]:#04x} at {error.start}") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a bare ValueError
         raise DataError(f"{where}: is no JSON ({error}); get the file again") from error
 
 
 def as_row(row: Any) -> Mapping[str, Any]:
-    """A row that is a JSON object.
+    """A row that is a JSON object whose texts can be stored.
 
     Raises:
-        BadRowError: it is something else.
+        BadRowError: it is something else, or half a character (a lone surrogate, `"\\ud83d"`) stands in it.
     """
     if not isinstance(row, dict):
         raise BadRowError(f"expected an object, got {_kind(row)}")
+    for field, value in row.items():
+        try:
+            json.dumps({field: value}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            raise BadRowError(f"field {field!r}: expected text, got half a character {half}") from error
     return row
 
 
