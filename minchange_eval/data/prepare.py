@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
 from minchange_eval.core.images import check
 from minchange_eval.core.items import BytesImage, CandidateSet, Item, item_id
+from minchange_eval.core.queries import option_text
 from minchange_eval.data.download import download
 from minchange_eval.data.release import BrokenRow, Release
 from minchange_eval.data.releases import find_release
@@ -219,7 +219,7 @@ def _text_fault(item: Item) -> str:
         fields = {"question": (item.question,), "options": item.options}
     for name, values in fields.items():
         for index, value in enumerate(values):
-            text = re.sub(r"^\s*\(?[A-D][.):]", "", value) if name == "options" else value
+            text = option_text(value) if name == "options" else value
             if not text.strip():
                 return f"{name}[{index}] is empty"
     return ""

@@ -6,6 +6,7 @@ import hashlib
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from minchange_eval.core.items import FileImage, ImageSource
 # bounds of a zip: twenty times the largest release of this field in files and bytes
 MAX_MEMBERS = 500_000
 MAX_BYTES = 64 * 2**30
+MAX_FILE_BYTES = 256 * 2**20  # of a zip or a folder: a file is read whole, and a list of rows takes its multiple
 MAX_RATIO = 200  # pictures hardly compress; JSON of captions reaches about 20
 _RATIO_COUNTS_FROM_BYTES = 2**20
 
@@ -52,7 +54,11 @@ def open_source(source: Path) -> SourceTree:
 
 
 class FolderTree:
-    """Files below a folder."""
+    """Files below a folder.
+
+    Raises:
+        DataError: a file that is asked for is larger than 256 MiB.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,18 +72,24 @@ class FolderTree:
         )
 
     def read(self, path: str) -> bytes:
-        return (self.folder / path).read_bytes()
+        return self._of_bearable_size(path).read_bytes()
 
     def image(self, path: str, name: str) -> ImageSource:
-        return FileImage(name, self.folder / path)
+        return FileImage(name, self._of_bearable_size(path))
+
+    def _of_bearable_size(self, path: str) -> Path:
+        file = self.folder / path
+        if (size := file.stat().st_size) > MAX_FILE_BYTES:
+            raise DataError(f"{file}: is refused: {_too_large(size)}; get it from its authors")
+        return file
 
 
 class ZipTree:
     """Files of a zip, read member by member; nothing is unpacked to disk.
 
     Raises:
-        DataError: a member has an absolute path, a `..` or is a link; too many members or bytes; a member that
-            unpacks to more than 200 times its size; no readable zip.
+        DataError: a member has an absolute path, a `..`, another one's name or is a link; too many members or bytes;
+            a member that unpacks to more than 200 times its size or 256 MiB; no readable zip.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,10 +103,11 @@ class ZipTree:
             raise DataError(
                 f"{path}: refused, it unpacks to more than {MAX_MEMBERS:,} files or {MAX_BYTES // 2**30} GiB"
             )
+        count = Counter(member.filename for member in members)
         for member in members:
-            self._refuse_unsafe(member)
+            self._refuse_unsafe(member, count[member.filename])
 
-    def _refuse_unsafe(self, member: zipfile.ZipInfo) -> None:
+    def _refuse_unsafe(self, member: zipfile.ZipInfo, members_of_that_name: int) -> None:
         name = member.filename
         refused = ""
         # orig_filename: zipfile already cuts names at a NUL and turns the system's separator into a slash
@@ -106,6 +119,10 @@ class ZipTree:
             refused = "it is a link"
         elif member.flag_bits & 0x1:
             refused = "it is encrypted"
+        elif members_of_that_name > 1:
+            refused = f"{members_of_that_name} members have that name"
+        elif member.file_size > MAX_FILE_BYTES:
+            refused = _too_large(member.file_size)
         elif member.file_size > max(_RATIO_COUNTS_FROM_BYTES, MAX_RATIO * member.compress_size):
             refused = f"it would unpack from {member.compress_size:,} to {member.file_size:,} bytes (a bomb)"
         if refused:
@@ -141,6 +158,10 @@ class _ZipImage:
 
     def read(self) -> bytes:
         return self.tree.read(self.path)
+
+
+def _too_large(size: int) -> str:
+    return f"{size:,} bytes, more than {MAX_FILE_BYTES:,}"
 
 
 def _is_hidden(path: str) -> bool:

@@ -102,6 +102,28 @@ def test_an_unsafe_zip_is_refused_and_nothing_is_unpacked(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_file_too_large_to_be_read_whole_is_refused_in_a_zip_and_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_spec_release(tmp_path / "spec", 1, subsets=("existence",))
+    (folder / "existence" / spec.T2I_FILE).write_bytes(b"[" + b" " * 100_000 + b"]")
+    archive = write_zip_of(folder, tmp_path / "data.zip")
+    monkeypatch.setattr(source_tree, "MAX_FILE_BYTES", 99_999)
+    for source in (folder, archive):
+        with pytest.raises(DataError, match=r"text2image.json.? is refused") as caught:
+            prepare("spec", source)
+        assert "100,002 bytes, more than 99,999" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_two_members_of_one_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as file:
+        for data in ("[]", "[1]"):
+            file.writestr("existence/text2image.json", data)
+    with pytest.raises(DataError, match="2 members have that name"):
+        source_tree.open_source(tmp_path / "data.zip")
+
+
 def test_a_zip_of_too_many_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip_of(write_spec_release(tmp_path / "spec", 1), tmp_path / "data.zip")
     monkeypatch.setattr(source_tree, "MAX_MEMBERS", 5)

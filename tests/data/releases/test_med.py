@@ -102,9 +102,10 @@ def test_a_broken_row_stops_with_its_number_and_reason(tmp_path: Path, change: A
     assert len(prepare("med", folder, skip_broken=True)) == 10
 
 
-def test_an_option_that_is_only_its_letter_is_empty(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["C.  ", " (C) ", "E.", ""])
+def test_an_option_that_is_only_its_letter_is_empty(tmp_path: Path, option: str) -> None:
     folder = write_med_release(tmp_path / "clone")
-    edit(folder / "benchmark" / "MED_bench.json", lambda rows: rows[0]["options"].__setitem__(2, "C.  "))
+    edit(folder / "benchmark" / "MED_bench.json", lambda rows: rows[0]["options"].__setitem__(2, option))
     with pytest.raises(DataError, match=r"row 1 \(med/0\): options\[2\] is empty"):
         prepare("med", folder)
 
