@@ -37,7 +37,8 @@ class DualEncoder(lmms):  # type: ignore[misc]
     A subclass names itself (`adapter`), its own model_args (`own_args`) and loads its `Encoder` (`load`).
 
     Attributes:
-        description: what may change an answer; the same on every rank and in every run of one machine.
+        description: what may change an answer; the same on every rank and in every run of one machine, unless memory
+            ran out: then it says the batch size that fitted, and the one that was asked for.
         work: counts and seconds of this run; they differ between runs.
     """
 
@@ -55,7 +56,8 @@ class DualEncoder(lmms):  # type: ignore[misc]
         self._device = _device(self.options.device, self.accelerator)
         own = {name: value for name, value in given.items() if name in self.own_args}
         self.encoder = self.load(own, self._device, self.options.dtype)
-        self.batch_size = self.options.batch_size or (32 if self._device.type == "cpu" else 128)
+        self._asked_batch_size = self.options.batch_size or (32 if self._device.type == "cpu" else 128)
+        self.batch_size = self._asked_batch_size
         self.description = self._describe()
         counted = [f"{kind}s_{how}" for kind in ("image", "text") for how in ("encoded", "from_log")]
         self.work: dict[str, float] = {"batch_size": self.batch_size, "seconds": 0, **dict.fromkeys(counted, 0)}
@@ -102,9 +104,9 @@ class DualEncoder(lmms):  # type: ignore[misc]
             self._encode("image", sources, self._image_batches)
             self._encode("text", captions, self._text_batches)
         answers = _answers(queries, self._rows["image"], self._rows["text"])
-        cut = sum(truncated for _, truncated in self._rows["text"].values())
-        self.work["truncated_captions"] = cut
+        self.work["truncated_captions"] = sum(truncated for _, truncated in self._rows["text"].values())
         self.work["seconds"] += time.monotonic() - started
+        cut = sum(self._rows["text"][key][1] for key in captions)
         if cut and self._rank == 0:
             logger.warning(f"{cut} of {len(captions)} captions are longer than the model's context and were cut to it")
         return answers
@@ -137,6 +139,8 @@ class DualEncoder(lmms):  # type: ignore[misc]
             "hardware": hardware(self._device),
             "normalised": True,
         }
+        if self.batch_size != self._asked_batch_size:  # then some rows may have come from larger batches
+            settings["batch_size_asked"] = self._asked_batch_size
         return ModelDescription(
             adapter=self.adapter,
             name=encoder.name,
@@ -155,32 +159,39 @@ class DualEncoder(lmms):  # type: ignore[misc]
         self, kind: str, contents: Mapping[str, Content], stream: Callable[[Sequence[Content], int], Iterator[Rows]]
     ) -> None:
         """Put the embedding of each content into `_rows`: from an earlier call, from the log, or from the model."""
-        rows = self._rows[kind]
-        missing = {key: content for key, content in contents.items() if key not in rows}
-        batch_size, bar = self.batch_size, None
-        while missing:
-            log = self._log(batch_size)
-            try:
-                rows.update(known := log.read(kind, missing) if log else {})
-                self.work[f"{kind}s_from_log"] += len(known)
-                keys = [key for key in missing if key not in known]
-                bar = bar or tqdm(
-                    total=len(keys), unit=kind, desc=f"encoding {kind}s", disable=self._rank != 0 or not keys
-                )
-                self._take(kind, keys, stream([missing[key] for key in keys], batch_size), log, bar)
-            except BatchTooLargeError:
-                if batch_size == 1:
-                    raise
-                batch_size //= 2
-                self.work["batch_size"] = batch_size
-                logger.warning(f"out of memory: batch size is now {batch_size}, {self.batch_size} was asked for")
-                _free(self._device)
-            finally:
-                if log:
-                    log.close()
-            missing = {key: content for key, content in missing.items() if key not in rows}
-        if bar is not None:
-            bar.close()
+        while missing := {key: content for key, content in contents.items() if key not in self._rows[kind]}:
+            if not self._fits_in_memory(kind, missing, stream):
+                self._halve_batches()
+
+    def _fits_in_memory(
+        self, kind: str, missing: Mapping[str, Content], stream: Callable[[Sequence[Content], int], Iterator[Rows]]
+    ) -> bool:
+        """Whether everything missing was taken; if not, the batches that fitted were."""
+        log = self._log()
+        try:
+            known = log.read(kind, missing) if log else {}
+            self._rows[kind].update(known)
+            self.work[f"{kind}s_from_log"] += len(known)
+            keys = [key for key in missing if key not in known]
+            silent = self._rank != 0 or not keys
+            with tqdm(total=len(keys), unit=kind, desc=f"encoding {kind}s", disable=silent) as bar:
+                self._take(kind, keys, stream([missing[key] for key in keys], self.batch_size), log, bar)
+        except BatchTooLargeError:
+            if self.batch_size == 1:
+                raise
+            return False
+        finally:
+            if log:
+                log.close()
+        return True
+
+    def _halve_batches(self) -> None:
+        """Take half the batch size from here on. Not in the handler of the error, which holds what did not fit."""
+        self.batch_size //= 2
+        self.work["batch_size"] = self.batch_size
+        self.description = self._describe()
+        logger.warning(f"out of memory: batch size is now {self.batch_size}, {self._asked_batch_size} was asked for")
+        _free(self._device)
 
     def _take(self, kind: str, keys: list[str], batches: Iterator[Rows], log: EmbeddingLog | None, bar: Any) -> None:
         done = 0
@@ -203,10 +214,10 @@ class DualEncoder(lmms):  # type: ignore[misc]
     def _text_batches(self, captions: Sequence[str], batch_size: int) -> Iterator[Rows]:
         return stream_texts(self.encoder, captions, batch_size=batch_size, lanes=lanes(self._device))
 
-    def _log(self, batch_size: int) -> EmbeddingLog | None:
+    def _log(self) -> EmbeddingLog | None:
         if not self.options.log:
             return None
-        key = {**self.description.model_dump(mode="json", exclude={"name"}), "batch_size": batch_size}
+        key = self.description.model_dump(mode="json", exclude={"name": True, "settings": {"batch_size_asked"}})
         return EmbeddingLog(log_folder(key), {**key, "name": self.description.name})
 
 

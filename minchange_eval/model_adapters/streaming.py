@@ -103,6 +103,9 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor | None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
+
+
 def _result(batch: Future[Rows], batch_size: int) -> Rows:
     import torch
 
@@ -111,7 +114,7 @@ def _result(batch: Future[Rows], batch_size: int) -> Rows:
     except torch.OutOfMemoryError as error:
         raise BatchTooLargeError(_out_of_memory(batch_size)) from error
     except RuntimeError as error:
-        if "out of memory" not in str(error).lower() and "can't allocate memory" not in str(error).lower():
+        if not any(sign in str(error).lower() for sign in _NO_MEMORY):
             raise
         raise BatchTooLargeError(_out_of_memory(batch_size)) from error
 

@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -126,6 +127,19 @@ def test_long_captions_are_counted_in_the_answer_and_in_the_run(tiny: Path) -> N
         assert lm.work["truncated_captions"] == 1
 
 
+def test_the_warning_counts_the_long_captions_of_this_call_only(tiny: Path) -> None:
+    from loguru import logger
+
+    lm, warnings = model(tiny), []
+    sink = logger.add(lambda message: warnings.append(message.record["message"]), level="WARNING")
+    for words in (11, 12):
+        item = CandidateSet("s", "x", (picture(1), picture(2)), ("a cat", "cat " * words))
+        lm.generate_until(requests_of(list(queries_of_set(item))))
+    logger.remove(sink)
+    assert [warning.partition(" captions")[0] for warning in warnings] == ["1 of 2", "1 of 2"]
+    assert lm.work["truncated_captions"] == 2
+
+
 def test_padding_copies_of_the_last_request_cost_nothing(tiny: Path) -> None:
     asked = requests_of(queries(1))
     padding = Request({**asked[-1].metadata, "__padding_only__": True})
@@ -142,16 +156,54 @@ def test_a_model_that_gives_nothing_finite_is_unscored_not_wrong(tmp_path: Path,
     assert json.loads(answer)["scores"] == [None, None]
 
 
-def test_running_out_of_memory_halves_the_batch(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["CUDA", "CPU", "cuBLAS"],
+)
+def test_running_out_of_memory_halves_the_batch_and_the_description_says_so(tiny: Path, error: RuntimeError) -> None:
     asked = requests_of(queries(9))
     expected = model(tiny, log=False).generate_until(asked)
-    for error in (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: out of memory")):
-        lm = model(tiny, batch_size=16, log=False)
-        _limit_memory(lm, rows=5, error=error)
-        answers = lm.generate_until(asked)
-        assert lm.work["batch_size"] == 4
-        assert lm.work["images_encoded"] == 18
-        assert np.abs(scores(answers) - scores(expected)).max() < 1e-5
+    lm = model(tiny, batch_size=16, log=False)
+    untroubled = lm.description
+    _limit_memory(lm, rows=5, error=error)
+    answers = lm.generate_until(asked)
+    assert (lm.work["batch_size"], lm.batch_size, lm.work["images_encoded"]) == (4, 4, 18)
+    said = {**untroubled.settings, "batch_size": 4, "batch_size_asked": 16}
+    assert lm.description == untroubled.model_copy(update={"settings": said})
+    assert np.abs(scores(answers) - scores(expected)).max() < 1e-5
+
+
+def test_rows_after_running_out_of_memory_are_in_the_log_of_the_smaller_batch_size(tiny: Path, home: Path) -> None:
+    asked = requests_of(queries(9))
+    lm = model(tiny, batch_size=8)
+    _limit_memory(lm, rows=4, error=torch.OutOfMemoryError("CUDA out of memory."))
+    answers = lm.generate_until(asked)
+    smaller = model(tiny, batch_size=4)
+    assert smaller.generate_until(asked) == answers
+    assert (smaller.work["images_encoded"], smaller.work["texts_encoded"]) == (0, 0)
+
+
+def test_what_did_not_fit_is_given_back_before_the_smaller_batch_is_tried(tiny: Path) -> None:
+    lm = model(tiny, batch_size=8, log=False)
+    refused: list[weakref.ref[torch.Tensor]] = []
+    still_held: list[bool] = []
+
+    def refuse(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        activation = inputs[0] * 2  # of this frame, as what a layer allocates is
+        if len(activation) > 4:
+            refused.append(weakref.ref(activation))
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        still_held.append(any(each() is not None for each in refused))
+
+    lm.encoder.model.visual.conv1.register_forward_pre_hook(refuse)
+    lm.generate_until(requests_of(queries(4)))
+    assert refused
+    assert still_held == [False, False]
 
 
 def test_no_memory_for_a_single_row_is_an_error(tiny: Path) -> None:
