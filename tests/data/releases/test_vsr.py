@@ -44,6 +44,7 @@ def test_a_missing_image_names_its_coco_folder(tmp_path: Path) -> None:
 
 def test_a_link_cannot_point_outside_the_folder_of_images(tmp_path: Path) -> None:
     folder = write_vsr_release(tmp_path / "vsr")
+    (folder / "zeroshot" / "test.jsonl").unlink()
     path = folder / "random" / "test.jsonl"
     name = f"{1:012d}.jpg"
     (folder / "train2017" / name).rename(tmp_path / name)
