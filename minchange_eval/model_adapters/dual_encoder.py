@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from minchange_eval.core.answers import write_scores
 from minchange_eval.core.errors import UsageError
+from minchange_eval.core.images import DECODING
 from minchange_eval.core.items import ImageSource
 from minchange_eval.core.queries import Query, candidate_scores
 from minchange_eval.core.record import ModelDescription
@@ -135,6 +136,7 @@ class DualEncoder(lmms):  # type: ignore[misc]
             **encoder.settings,
             "dtype": self.options.dtype,
             "batch_size": self.batch_size,
+            "decoding": DECODING,
             "device": self._device.type,
             "hardware": hardware(self._device),
             "normalised": True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class Encoder(ABC):
     @abstractmethod
     def encode_texts(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """name -> [captions, tokens]  ->  [captions, width of the embedding], not normalised."""
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of what every encoder uses, torch's with its build (`2.9.0+cu128`), and of these packages."""
+    import torch
+
+    return {"torch": str(torch.__version__), **{name: version(name) for name in ("pillow", "numpy", *packages)}}
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
-from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
+from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype, versions
 from minchange_eval.model_adapters.model_args import first_line, flag, one_of
 from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
@@ -114,7 +114,7 @@ class HuggingFaceEncoder(Encoder):
         }
         if self._kind == "flava":
             self.settings["flava_features"] = "projected" if projected else "unprojected"
-        self.packages = {name: version(name) for name in ("torch", "pillow", "numpy", "transformers", "tokenizers")}
+        self.packages = versions("transformers", "tokenizers")
         self.model, self.device = model.to(device=device, dtype=torch_dtype(dtype)), device
         self._dtype = torch_dtype(dtype)
 

@@ -8,13 +8,12 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
-from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype
+from minchange_eval.model_adapters.encoder import Encoder, Tokens, torch_dtype, versions
 from minchange_eval.model_adapters.model_args import first_line, flag
 from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
@@ -244,16 +243,14 @@ class OpenClipEncoder(Encoder):
             "architecture": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
             "preprocess": json.loads(json.dumps(preprocess)),
         }
-        self.packages = {
-            name: version(name) for name in ("torch", "torchvision", "pillow", "numpy", "open_clip_torch", "timm")
-        }
+        self.packages = versions("torchvision", "open_clip_torch", "timm", "ftfy", "regex")  # the last two: captions
         self.model, self.device = model, device
         self._prepare = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         self._tokenizer = open_clip.get_tokenizer(source.name)
         inner = getattr(self._tokenizer, "tokenizer", None)
         if inner is not None:  # one of transformers; open_clip's own comes with its version
             self.settings["tokenizer"] = tokenizer_digest(inner)
-            self.packages |= {name: version(name) for name in ("transformers", "tokenizers")}
+            self.packages |= versions("transformers", "tokenizers")
         self._context = int(getattr(model, "context_length", 0) or self._tokenizer.context_length)
         self._input_dtype = torch_dtype(dtype)
 

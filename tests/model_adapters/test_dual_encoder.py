@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from minchange_eval.core.errors import DataError, UsageError
+from minchange_eval.core.images import DECODING
 from minchange_eval.core.items import BytesImage, CandidateSet, FileImage
 from minchange_eval.core.queries import Direction, Query, queries_of_set
 from minchange_eval.model_adapters.open_clip_models import OpenClip
@@ -56,6 +57,21 @@ def test_a_second_run_encodes_nothing_and_says_the_same(tiny: Path) -> None:
     again = model(tiny)
     assert again.generate_until(asked) == first
     assert (again.work["images_encoded"], again.work["images_from_log"], again.work["texts_from_log"]) == (0, 8, 8)
+
+
+def test_the_log_is_left_alone_when_the_same_bytes_would_decode_or_compute_otherwise(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests_of(queries(1))
+    model(tiny).generate_until(asked)
+    said = model(tiny).description
+    assert said.packages["torch"] == torch.__version__
+    assert {"pillow", "ftfy", "regex", "numpy", "open_clip_torch"} <= set(said.packages)
+    assert said.settings["hardware"] != torch.backends.cpu.get_cpu_capability()  # the processor, too
+    monkeypatch.setattr("minchange_eval.model_adapters.dual_encoder.DECODING", DECODING + 1)
+    again = model(tiny)
+    again.generate_until(asked)
+    assert (again.work["images_encoded"], again.work["images_from_log"]) == (2, 0)
 
 
 def test_without_log_nothing_is_written(tiny: Path, home: Path) -> None:
