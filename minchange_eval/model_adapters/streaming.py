@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from minchange_eval.core.errors import DataError, ModelError
 from minchange_eval.core.images import open_image
@@ -19,6 +20,8 @@ from minchange_eval.model_adapters.encoder import Encoder, Tokens
 
 if TYPE_CHECKING:
     import torch
+
+BYTES_IN_FLIGHT = 512 * 2**20  # of prepared images: on many cores, fewer forwards of large batches run side by side
 
 Content = TypeVar("Content")
 Prepared = TypeVar("Prepared")
@@ -44,8 +47,6 @@ def stream_images(
         DataError: an image cannot be read; it is named.
         BatchTooLargeError: out of memory; the batches that came before are good.
     """
-    import torch
-
     with _threads(loaders) as pool:
 
         def prepare(batch: Sequence[ImageSource]) -> list[Callable[[], Inputs]]:
@@ -54,11 +55,11 @@ def stream_images(
             return [pool.submit(_loaded, encoder, source).result for source in batch]
 
         def compute(rows: list[Callable[[], Inputs]]) -> Rows:
-            loaded = [row() for row in rows]
-            inputs = {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
-            return _forward(encoder, encoder.encode_images, inputs, batch_size), (False,) * len(rows)
+            uncut = (False,) * len(rows)
+            return _forward(encoder, encoder.encode_images, _stacked(rows), batch_size), uncut
 
-        yield from _stream(sources, prepare, compute, batch_size, lanes)
+        fitting = BYTES_IN_FLIGHT // (batch_size * _row_bytes(encoder))
+        yield from _stream(sources, prepare, compute, batch_size, lanes, fitting)
 
 
 def stream_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, lanes: int) -> Iterator[Rows]:
@@ -68,7 +69,7 @@ def stream_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, 
         return _forward(encoder, encoder.encode_texts, tokens.inputs, batch_size), tokens.truncated
 
     # Fast tokenizers refuse to be used by two threads at once, so captions are prepared in the calling thread.
-    yield from _stream(captions, encoder.tokenize, compute, batch_size, lanes)
+    yield from _stream(captions, encoder.tokenize, compute, batch_size, lanes, 2 * lanes + 1)
 
 
 def _stream(
@@ -77,14 +78,16 @@ def _stream(
     compute: Callable[[Prepared], Rows],
     batch_size: int,
     lanes: int,
+    fitting: int,
 ) -> Iterator[Rows]:
-    """Keep every lane busy and one batch ready for it, and no more than that in memory."""
+    """Keep every lane busy and one batch ready for it, as far as that many batches fit in memory; two always do."""
     running: deque[Future[Rows]] = deque()
-    with _threads(lanes) as pool:
+    most = max(2, min(2 * lanes + 1, fitting))
+    with _threads(min(lanes, most)) as pool:
         assert pool is not None
         for start in range(0, len(contents), batch_size):
             running.append(pool.submit(compute, prepare(contents[start : start + batch_size])))
-            if len(running) > 2 * lanes:
+            if len(running) >= most:
                 yield _result(running.popleft(), batch_size)
         while running:
             yield _result(running.popleft(), batch_size)
@@ -128,6 +131,20 @@ def _loaded(encoder: Encoder, source: ImageSource) -> Inputs:
         return encoder.prepare_image(open_image(source))
     except OSError as error:
         raise DataError(f"image {source.name}: cannot be read ({error}); prepare the data again") from error
+
+
+def _row_bytes(encoder: Encoder) -> int:
+    """What one prepared image takes; its shape is the same for every picture."""
+    return sum(values.nbytes for values in encoder.prepare_image(Image.new("RGB", (64, 64))).values())
+
+
+def _stacked(rows: list[Callable[[], Inputs]]) -> Inputs:
+    """Rows as one batch. The list is emptied: its owner lives as long as the forward, and would hold them twice."""
+    import torch
+
+    loaded = [row() for row in rows]
+    rows.clear()
+    return {name: torch.stack([row[name] for row in loaded]) for name in loaded[0]}
 
 
 def _forward(
