@@ -118,15 +118,15 @@ def _check_names(args: Any) -> None:
     """Refuse what lmms-eval answers with a hundred lines, a traceback or silence."""
     from lmms_eval.models import MODEL_REGISTRY_V2
 
+    if not args.tasks:
+        raise UsageError("lmms_eval: no task given; add --tasks NAME[,NAME], `lmms_eval --tasks list` lists them")
+    if args.tasks.startswith("list"):  # a listing; the model it would be for does not matter
+        return
     known = MODEL_REGISTRY_V2.list_model_names()
     if args.model not in known:
         near = difflib.get_close_matches(str(args.model), known, n=1)
         hint = f"did you mean {near[0]}?" if near else "`lmms_eval models` lists them"
         raise UsageError(f"lmms_eval: no model is called {args.model}; {hint}")
-    if not args.tasks:
-        raise UsageError("lmms_eval: no task given; add --tasks NAME[,NAME], `lmms_eval --tasks list` lists them")
-    if args.tasks.startswith("list"):
-        return
     try:
         MODEL_REGISTRY_V2.get_model_class(args.model, args.force_simple)
     except ImportError as error:

@@ -176,6 +176,13 @@ def test_an_offset_is_recorded_and_said(runner: Runner, home: Path, model: list[
     assert "2 of 6 items (--offset 4)" in run.output
 
 
+def test_the_listing_names_our_tasks_and_their_aliases(runner: Runner, home: Path) -> None:
+    run = runner.run(["--tasks", "list"], home)
+    assert run.code == 0, run.output
+    listed = {line.removeprefix(" - ") for line in run.output.splitlines()}
+    assert {"spec", "spec_count", "minchange_spec_count", "med_mini", "spec_cls"} <= listed
+
+
 def test_a_task_asked_for_twice_counts_once(runner: Runner, home: Path, model: list[str]) -> None:
     run = runner.run([*model, "--tasks", "spec,spec_count"], home)
     assert run.code == 0, run.output
