@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from minchange_eval.core.errors import DataError, MinchangeError
-from minchange_eval.core.metrics import Kind, MetricValue, Protocol, summarize
+from minchange_eval.core.metrics import Kind, MetricValue, Protocol, published_hit, summarize
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
 from minchange_eval.core.whole_files import write_whole
 
@@ -206,7 +206,8 @@ def make_record(
         asked = [line for member in members for line in lines[member]]
         metrics[name] = summarize(asked, first.kind)
         if first.protocol != "ours":
-            published[name] = summarize(asked, first.kind, protocol=first.protocol)
+            alike = all(published_hit(line, first.protocol) == line.hit for line in asked)
+            published[name] = metrics[name] if alike else summarize(asked, first.kind, protocol=first.protocol)
     return RunRecord(
         tasks=tuple(by_name.values()),
         groups={name: tuple(sorted(of)) for name, of in sorted((groups or {}).items())},
