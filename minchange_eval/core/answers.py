@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,8 +63,10 @@ def read_answer(text: str, labels: Sequence[str]) -> Answer:
 
     Read are the label alone (`B`, `(b)`, `B.`, `**B**`, `First`, `the second image`), a label that opens the reply
     (`B. In the second image, ...`), and a statement of the answer (`Answer: B`, `the answer is (B)`, `\\boxed{B}`,
-    `<answer>B</answer>`), which outweighs whatever was discussed before it. Two different statements, two labels
-    without a statement, a denied label (`not B`), and an `A` that is an article (`A cat`) are unreadable.
+    `<answer>B</answer>`), which outweighs whatever was discussed before it. Unreadable are an answer after which
+    another label is named, one that is denied, doubted or taken back (`not B`, `B is wrong`, `B? No`, `B, actually
+    the other one`), what may be an article (`A cat`, and to be fair `B cat`), a reply that breaks off in its
+    `<think>`, and one of more than 20,000 characters without its reasoning.
 
     Args:
         text: the reply.
@@ -113,66 +115,113 @@ def _is_score(value: object) -> bool:
     return type(value) is int and abs(value) < 2**1000  # a longer integer has no float
 
 
+_LONGEST = 20_000  # characters; no reply that answers is longer, and each pattern below reads them in linear time
+
+
 def _plain(text: str) -> str:
-    """Without the reasoning that some models put before their answer, and without Markdown's marks."""
-    spoken = re.sub(r"<think>.*?</think>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    spoken = re.sub(r"\\(?:boxed|text|mathrm)\s*\{([^{}]*)\}", r"answer: \1 ", spoken)
-    spoken = re.sub(r"<answer>(.*?)</answer>", r"answer: \1 ", spoken, flags=re.DOTALL | re.IGNORECASE)
-    return re.sub(r"[*`_#\"“”$]+", "", spoken).strip()
+    """The reply without its reasoning and without marks, blanks collapsed; empty if it ends while still thinking."""
+    spoken = re.split("</think>", text, flags=re.IGNORECASE)[-1]
+    if len(spoken) > _LONGEST or re.search("<think>", spoken, re.IGNORECASE):
+        return ""
+    spoken = re.sub(r"\\(?:text|textbf|mathrm|mathbf) ?\{([^{}]*)\}", r"\1", spoken)
+    spoken = re.sub(r"\\boxed ?\{([^{}]*)\}", r" answer: \1 ", spoken)
+    spoken = re.sub(r"<answer>([^<]*)</answer>", r" answer: \1 ", spoken, flags=re.IGNORECASE)
+    spoken = re.sub(r"[*`_#\"“”$]+", "", spoken)
+    spoken = re.sub(r"[^\S\n]+", " ", spoken)
+    return re.sub(r" ?\n[ \n]*", "\n", spoken).strip()
 
 
-_JOINED = r"(?:\s*(?:,|/|&|\bor\b|\band\b|\bnor\b)\s*)+"
-_STATED = r"\banswer\b\s*(?:(?:is|was|would be|should be|must be)\b\s*:?|[:=\-–]+)\s*"
-_LEAD_IN = r"(?:(?:the|option|choice|image|picture|caption|answer|candidate)\s+)*[(\[]?\s*"
-_NOUN = r"(?:\s+(?:image|picture|photo|option|choice|caption|one))?"
-_DENIED = re.compile(r"\b(?:not|neither|nor|never|cannot|none|both|either|unsure|unclear)\b|n['’]t\b", re.IGNORECASE)
+# In a plain text one blank or one line break stands between words, so no pattern needs to repeat them.
+_STATED = r"\banswer\b\s?(?:(?:is|should be|must be)\b\s?:?|[:=\-–]+)\s?"
+_LEAD_IN = r"(?:(?:the|option|choice|image|picture|caption|answer|candidate) )*[(\[]? ?"
+_NOUNS = r"(?:image|picture|photo|option|choice|caption|one)\b"
+_NOUN = rf"(?: {_NOUNS})?"
+
+# Words that follow a label but no article: `A is`, `A in the` name a candidate, `A cat`, `A better view` need not.
+_AFTER_LABEL = (
+    r"(?:is|isn['’]t|does|doesn['’]t|has|hasn['’]t|looks|seems|sounds|appears|shows|says|matches|aligns|fits|fails|"
+    r"corresponds|describes|because|since|as|and|or|nor|but|than|if|so|which|that|the|this|it|in|on|at|for|with|to|from|by)(?![\w-])"
+)
+_VERB = r"(?:is|was|does|has|looks|seems|shows|says|can|cannot|could|may|might|would|matches|aligns|fits|corresponds)\b"
+_AGREES = (
+    r"(?:(?:is|looks|seems) )?(?:(?:the|a|more|most|much|clearly|definitely|indeed) )*"
+    r"(?:correct|right|true|best|better|answer|closest|closer|accurate|match|matches|aligns|fits|corresponds)\b"
+)
+_REASON = r"(?:because|since|as)\b"
+
+# Anywhere after an answer these take it back or doubt it; right behind it, a few more do.
+_WITHDRAWN = re.compile(
+    r"\b(?:wrong|incorrect|false|maybe|perhaps|actually|unsure|unclear|uncertain|not sure|not certain|hmm+|let me|"
+    r"neither|rather(?! than)|no(?= ?[.,;!?]|$)|wait(?=[,.!…])|"
+    rf"(?<!each )other(?= {_NOUNS}| ?[.,;!?]|$))\b",
+    re.IGNORECASE,
+)
+_WITHHELD = re.compile(r"[)\]]? ?(?:(?:or|nor)\b|[/&]|[.,:;–-]? ?(?:not|never)\b|[^.!\n]*\?)", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:not|neither|nor|never|cannot|none|both|either|unsure|unclear|other)\b|n['’]t\b", re.IGNORECASE
+)
+_CLAUSE = re.compile(r"[.!?;:,\n]|\b(?:so|thus|hence|therefore|then|and|but)\b", re.IGNORECASE)
+_NOT_SAID = re.compile(_DENIED.pattern + r"|\b(?:if|whether|unless|suppose|assuming|maybe|perhaps)\b", re.IGNORECASE)
 
 
-_LETTER_GOES_ON = re.compile(r"\s*,|\s+(?:is|was|because|since|as)\b", re.IGNORECASE)
-_WORD_GOES_ON = re.compile(r"\s+(?:image|picture|photo|option|choice|caption|one)\b", re.IGNORECASE)
+def _label_patterns(labels: Sequence[str]) -> tuple[str, str]:
+    """Two patterns with one group each: a label that can be an answer, and any mention of a label.
 
-
-def _label_pattern(labels: Sequence[str]) -> str:
-    """One group that finds a label and no article: `A` before a lower-case word is English, `a` mostly is."""
-    letters = [label for label in labels if len(label) == 1]
-    words = [re.escape(label) for label in labels if len(label) > 1]
-    parts = []
-    if letters:
-        upper = "".join(re.escape(letter.upper()) for letter in letters)
-        lower = "".join(re.escape(letter.lower()) for letter in letters)
-        article = r"(?![ \t]+(?!(?:or|and|is|was|because|since|as)\b)[a-z])"
-        parts.append(rf"(?:(?![AI])[{upper}]|[{upper}]{article}|[{lower}](?=\s*(?:[.)\]:,;!?/]|$)))")
+    All letters are read by the same rule, or scores would depend on where the truth stands: `A cat` may begin with an
+    article, so neither it nor `B cat` is an answer. A mention is also a letter that is called one (`option A sounds
+    odd`), and a word anywhere.
+    """
+    upper = "".join(re.escape(label.upper()) for label in labels if len(label) == 1)
+    lower = "".join(re.escape(label.lower()) for label in labels if len(label) == 1)
+    words = "|".join(re.escape(label) for label in labels if len(label) > 1)
+    answers, mentions = [], []
+    if upper:
+        letter = rf"[{upper}](?! (?!(?i:{_AFTER_LABEL}))\w)|(?<!\w\.)[{lower}](?=\s?(?:[.)\]:,;!?/](?!\w)|$))"
+        answers.append(letter)
+        mentions.append(rf"{letter}|(?i:(?<=option )|(?<=choice )|(?<=caption ))[{upper}]")
     if words:
-        parts.append("(?i:" + "|".join(words) + ")")
-    return rf"(?<![\w'’])((?:{'|'.join(parts)}))(?![\w'’])"
+        answers.append(rf"(?ai:{words})(?!,(?! (?:{_REASON}))| (?!(?i:{_AFTER_LABEL}))(?!(?i:{_NOUNS}))\w)")
+        mentions.append(rf"(?ai:{words})")
+    answer, mention = (rf"(?<![\w'’])({'|'.join(parts)})(?!['’]|-?\w)" for parts in (answers, mentions))
+    return answer, mention
 
 
 def _read_label(plain: str, labels: Sequence[str]) -> str | None:
-    label = _label_pattern(labels)
-    stated = list(re.finditer(rf"(?i:{_STATED}{_LEAD_IN}){label}", plain))
-    if stated:
-        joined = any(re.match(rf"[)\]]?(?i:{_JOINED}{_LEAD_IN}){label}", plain[match.end() :]) for match in stated)
-        return None if joined else _only(match[1] for match in stated)
-    opened = re.match(rf"(?i:{_LEAD_IN}){label}[)\]]?", plain)
-    if opened is None:
+    answer, mention = _label_patterns(labels)
+    said = list(re.finditer(rf"(?i:{_STATED}{_LEAD_IN}){answer}", plain))
+    if any(_NOT_SAID.search(_CLAUSE.split(plain[max(0, one.start() - 200) : one.start()])[-1]) for one in said):
         return None
-    rest = plain[opened.end() :]
-    if re.fullmatch(rf"(?i:{_NOUN})[\s.,:;!)\]]*", rest):
-        return opened[1]
-    is_letter = len(opened[1]) == 1
-    set_apart = opened[0][-1] in ")]" or re.match(r"\s*(?:[.:]|\n)" if is_letter else r"\s*(?:\.|\n)", rest)
-    goes_on = re.match(_LETTER_GOES_ON if is_letter else _WORD_GOES_ON, rest)
-    if not set_apart and (not goes_on or _DENIED.search(rest)):
+    opened = None if said else re.match(rf"(?i:{_LEAD_IN}){answer}", plain)
+    first = said[0] if said else opened
+    if first is None:
         return None
-    return _only([opened[1], *re.findall(label, rest)])
+    rest = plain[first.end() :]
+    if not _stands(rest) or (opened and not _opens(rest, is_letter=len(opened[1]) == 1)):
+        return None
+    named = {found.casefold() for found in (first[1], *re.findall(mention, rest))}
+    return first[1] if len(named) == 1 else None
 
 
-def _only(found: Iterable[str]) -> str | None:
-    distinct = {label.casefold() for label in found}
-    return distinct.pop() if len(distinct) == 1 else None
+def _stands(rest: str) -> bool:
+    """Whether what follows a label leaves it as it was said."""
+    if _WITHHELD.match(rest) or _WITHDRAWN.search(rest):
+        return False
+    if re.match(rf"[)\]]?(?i:{_NOUN} {_VERB})", rest):  # a sentence about the candidate: it must say that it is right
+        return bool(re.match(rf"[)\]]?(?i:{_NOUN} {_AGREES})", rest)) and not _DENIED.search(rest)
+    return True
 
 
-_IN_BRACKETS = re.compile(r"\(([^)]*)\)")
+def _opens(rest: str, *, is_letter: bool) -> bool:
+    """Whether a label that opens a reply is its answer: alone, set apart, or followed by a reason or by praise."""
+    if re.fullmatch(rf"[)\]]?(?i:{_NOUN})[\s.,:;!)\]]*", rest):
+        return True
+    if re.match(r"[)\]]|\s?[.:]|\n" if is_letter else r"[)\]]? ?\.|\n", rest):
+        return True
+    praised = rf"{_NOUN},? {_REASON}|{_NOUN} {_AGREES}|" + ("," if is_letter else f" {_NOUNS},")
+    return bool(re.match(rf"(?i:{praised})", rest)) and not _DENIED.search(rest)
+
+
+_IN_BRACKETS = re.compile(r"[^(]*\(([^)]*)\)")  # from the start: one pass, however many are opened
 _BEFORE_BRACKET = re.compile(r"([a-zA-Z])\)")
 
 
@@ -182,7 +231,7 @@ def vismin_normalised(text: str) -> str:
     >>> vismin_normalised("The answer is (B) a cat."), vismin_normalised("First.")
     ('b', 'first')
     """
-    bracketed = _IN_BRACKETS.search(text)
+    bracketed = _IN_BRACKETS.match(text)
     text = bracketed[1] if bracketed else text
     lettered = _BEFORE_BRACKET.search(text)
     text = lettered[1] if lettered else text

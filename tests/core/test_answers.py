@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from minchange_eval.core.answers import med_letter, read_answer, vismin_matches, vismin_normalised, write_scores
 
-LETTERS, WORDS = "ABCD", ("First", "Second")
+LETTERS, NINE, WORDS = "ABCD", "ABCDEFGHI", ("First", "Second")
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,17 @@ LETTERS, WORDS = "ABCD", ("First", "Second")
         "<think>Perhaps A? Or C.</think>\nB",
         "Answer: B\n\nFinal answer: B",
         "My answer is option B",
+        "The answer is B for sure",
+        "Answer: B in the second image, the cat is gone.",
+        "Answer: B\n\nThe first image has a dog, the second does not.",
+        "Answer: B. A cat is gone, and a dog has come.",
+        "B. A cat is gone.",
+        "B. The dog faces the other way, rather than the wall.",
+        "The answer is B because the cat is not there.",
+        "Since the cat is not there, the answer is B.",
+        "Perhaps A, or C.</think>\n\nB",  # some models open their <think> in the prompt
+        r"\boxed{\text{(B)}}",
+        "B is the best match.",
     ],
 )
 def test_a_reply_that_names_one_letter_is_read(reply: str) -> None:
@@ -80,6 +93,27 @@ def test_a_reply_that_names_one_letter_is_read(reply: str) -> None:
         "A. a cat\nB. a dog",
         "Both A and B",
         "neither",
+        "A is incorrect.",
+        "A is wrong.",
+        "(A) is not correct.",
+        "A is the wrong option",
+        "B is false, because the cat is gone",
+        "A was my first thought but it is wrong",
+        "The answer is A or maybe C",
+        "The answer is A, perhaps.",
+        "Answer: A (or B)",
+        "Answer: A or",
+        "Answer: A.B",
+        "Answer: B, the other one",
+        "Answer: B. Option A sounds odd.",
+        "The answer is A. Actually, B.",
+        "The answer is A? No, compare again",
+        "I don't think the answer is A.",
+        "A\n\nWait, I think it is B",
+        "B.\nA is wrong",
+        "<think>So the answer is B? No, compare again",
+        "<think>The answer is B.",
+        "<think>A</think>The answer is B <think>or",
         "Cat.",
         '{"scores": [1, 2]}',
         '{"scores": [1, 2, 3, "4"]}',
@@ -112,11 +146,71 @@ def test_a_reply_that_names_no_letter_or_two_is_unreadable_and_not_guessed(reply
         ("The first image does not match.", None),
         ("The first image has a cat, the second image a dog.", None),
         ("Seconds later", None),
+        ("The first image is wrong.", None),
+        ("The first image shows a red car, so it must be the other one", None),
+        ("The first one is false", None),
+        ("First: no", None),
+        ("The second one, I think", 1),
+        ("The first image, of a red car, does not fit.", None),
+        ("Second to none", None),
+        ("Answer: First, I look at the images.", None),
+        ("The answer is first determined by the cat.", None),
+        ("Answer: First. The second image has no cat.", None),
+        ("Answer: First, because it has a cat.", 0),
+        ("The second image is the correct one.", 1),
+        ("F\u0130RST", None),
         ("B", None),
     ],
 )
 def test_word_labels_are_read_where_they_are_the_answer(reply: str, choice: int | None) -> None:
     assert read_answer(reply, WORDS).choice == choice
+
+
+# {x} is the answer, or would be; {y} another label
+TEMPLATES = (
+    *("{x}", "({x})", "{x}.", "**{x}**", "{x}: the cat", "{x}, because", "{x} is correct", "{x} is wrong", "{x} cat"),
+    *("{x} in the second image", "{x} better view", "{x} TV", "{x} matches best", "{x} can", "{x} was", "not {x}"),
+    *("Answer: {x}", "Answer: {x} in the second image, it is", "The answer is {x} for sure", "Answer: {x} cat", "{x}?"),
+    *("the answer is {x} because it fits", "Answer: {x} The cat is gone", "Answer: {x} Two cats", "Option {x} fits"),
+    *("Answer: {x}. A cat is gone.", "{x}, because A cat is gone", "{x}. I see A Cat, a dog", "Answer: {x} is wrong"),
+    *("Answer: {x} or {y}", "Answer: {x}. {y} is wrong", "Answer: {x}. Option {y} sounds odd", "{x}/{y}", "{x} {y}"),
+    *("Answer: {x}. {y} cat is gone", "{x}. {y} in the first image", "{x}, since {y} looks odd", "{y}. Answer: {x}"),
+)
+
+
+@given(st.sampled_from(TEMPLATES), st.booleans(), st.permutations(NINE), st.permutations(NINE))
+def test_every_letter_is_read_by_the_same_rule(template: str, lower: bool, one: list[str], other: list[str]) -> None:
+    if lower and "{y}" not in template:
+        one, other = [x.lower() for x in one], [x.lower() for x in other]
+    choices = [
+        (read_answer(template.format(x=x, y=y), NINE).choice, NINE.index(x.upper())) for x, y in (one[:2], other[:2])
+    ]
+    assert all(choice in (None, own) for choice, own in choices)
+    assert len({choice is None for choice, _ in choices}) == 1
+
+
+def test_a_model_that_repeats_itself_for_ever_is_read_at_once() -> None:
+    # in a process of its own, since nothing interrupts a pattern that runs away; together they take a second
+    code = """
+from minchange_eval.core.answers import med_letter, read_answer, vismin_normalised
+UNITS = [" ,", ", ", "or and ", " ", "\\n", " \\n", "\\t", "(", "[", ")", "A", "A ", "A,", "b) ", "the ",
+         "the option ", "answer ", "Answer: A ", "answer is ", "-", "*", "<think>", "</think>", "<answer>",
+         "\\\\boxed{", "\\\\text{A}", "first ", "First, ", "is the ", "more most ", "not ", "no ",
+         "?", ".", "'", "{", "[1,", "0"]
+for unit in UNITS:
+    for before in ("", "Answer: A", "the answer is", "A is", "First", "First image is", '{"scores":'):
+        for length in (19_900, 100_000):
+            reply = (before + unit * length)[:length] + " x"
+            for labels in ("ABCD", ("First", "Second")):
+                read_answer(reply, labels)
+            vismin_normalised(reply), med_letter(reply)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_reply_longer_than_is_read_is_unreadable_but_its_reasoning_does_not_count() -> None:
+    assert read_answer("B. " + "The cat is gone. " * 2000, LETTERS).choice is None
+    assert read_answer("<think>" + "Is it A? " * 20_000 + "</think>B", LETTERS).choice == 1
 
 
 @given(st.lists(st.floats(width=32), min_size=2, max_size=9), st.integers(0, 9))
