@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import io
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.items import ImageSource
@@ -36,12 +39,42 @@ def decode(data: bytes, name: str) -> Image.Image:
     """
     picture = _opened(data, name)
     try:
-        picture.load()
+        with _whole_files_only():
+            picture.load()
         upright = ImageOps.exif_transpose(picture)
         upright.format = picture.format
         return _as_rgb(upright)
     except Exception as error:  # damaged files make Pillow's decoders raise whatever it may be
         raise DataError(f"image {name}: is cut off or damaged ({error}); get the file again") from error
+
+
+class _WholeFilesOnly:
+    """While any thread is inside, Pillow does not fill what is missing of a file with grey.
+
+    The switch is Pillow's own and of the whole process; lmms-eval and others turn it on where they are imported.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+_whole_files_only = _WholeFilesOnly()
 
 
 def check(data: bytes, name: str) -> tuple[int, int]:

@@ -5,10 +5,11 @@ import hashlib
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.images import DECODING, check, decode, open_image
@@ -161,6 +162,26 @@ def test_a_cut_off_file_is_refused(kind: str, keep: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's own, about broken metadata
+def test_a_cut_off_file_is_refused_where_another_package_told_pillow_to_fill_it_with_grey(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """lmms-eval does, for the whole process; its switch stays as it set it."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = saved(GRADIENT.resize((64, 64)), "JPEG")
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(lambda length: _end(data[:length]), [len(data) * 9 // 10, len(data)] * 50))
+    assert ends == ["cut", "whole"] * 50
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def _end(data: bytes) -> str:
+    try:
+        decode(data, "it")
+    except DataError:
+        return "cut"
+    return "whole"
+
+
 def test_random_damage_ends_in_a_picture_or_one_clear_line() -> None:
     dice = np.random.default_rng(0)
     noise = Image.fromarray(dice.integers(0, 255, (16, 16, 3), dtype=np.uint8))
