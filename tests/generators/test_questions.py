@@ -19,7 +19,8 @@ from minchange_eval.core.images import open_image
 from minchange_eval.core.queries import option_text, speaks_of_first_image
 from minchange_eval.generators.procedural.bits import BitStream
 from minchange_eval.generators.procedural.categories import CATEGORIES, HELD_OUT, TRAIN_CATEGORIES
-from minchange_eval.generators.procedural.questions import KINDS, Question, ask, check_categories
+from minchange_eval.generators.procedural.question_states import KINDS, check_categories
+from minchange_eval.generators.procedural.questions import Question, ask
 from minchange_eval.generators.procedural.render import rendered
 from minchange_eval.generators.procedural.scene import Scene
 from minchange_eval.generators.procedural.suite import SEED, checked, draw_med, draw_spec, plan_question

@@ -23,7 +23,7 @@ from minchange_eval.generators.procedural.colours import (
     recoloured,
     rgb_of,
 )
-from minchange_eval.generators.procedural.questions import _FAMILIES, _WORN
+from minchange_eval.generators.procedural.question_states import _FAMILIES, _WORN
 from minchange_eval.generators.procedural.scene import sprite_of
 from minchange_eval.generators.procedural.sprites import Look, drawn, original, shrunk, soft_ellipse, soft_silhouette
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.data.release import Release
-from minchange_eval.generators.procedural import changes, pair_changes, questions
+from minchange_eval.generators.procedural import changes, pair_changes, question_states, questions
 from minchange_eval.generators.procedural.backdrops import Backdrop, View, kinds_of
 from minchange_eval.generators.procedural.bits import BitStream
 from minchange_eval.generators.procedural.captions import captions_of, pair_captions, plain_caption
@@ -127,8 +127,8 @@ def draw_med(
     questions show a person whatever the categories.
     """
     names = checked(categories)
-    questions.check_categories(names)
-    for kind in questions.KINDS:
+    question_states.check_categories(names)
+    for kind in question_states.KINDS:
         for number in range(questions_per_type):
             question = plan_question(seed, kind, number, edge_px, names)
             question_id = f"med_mini/{kind.lower().replace(' ', '_')}/{number:04d}"
@@ -253,7 +253,7 @@ def med_mini() -> Release:
         kind="questions",
         title="Mini MED: procedural scenes of MED's eleven types of edit",
         licence=LICENCE,
-        subsets=dict.fromkeys(questions.KINDS, 4),
+        subsets=dict.fromkeys(question_states.KINDS, 4),
         read=lambda _: draw_med(SEED, 20),
         revision=revision_of("med_mini"),
         synthetic=True,
