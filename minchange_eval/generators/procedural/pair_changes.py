@@ -109,7 +109,7 @@ def relation_changed(stream: BitStream, edge_px: int, categories: Names) -> Chan
 def depth_changed(stream: BitStream, edge_px: int, categories: Names) -> Change:
     """A smaller object stands partly in front of a larger one, or partly hidden behind it."""
     change = _in_depth(stream, edge_px, categories)
-    while change is None:
+    while change is None:  # ends: every two categories that stand fit within a few tries
         change = _in_depth(stream, edge_px, categories)
     return change
 
