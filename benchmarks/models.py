@@ -27,7 +27,8 @@ def _write_random(architecture: str, folder: Path) -> None:
 
     torch.manual_seed(0)
     model = open_clip.create_model(architecture)
-    config = {"model_cfg": open_clip.get_model_config(architecture), "preprocess_cfg": model.visual.preprocess_cfg}
+    stated = {**open_clip.get_model_config(architecture), "quick_gelu": False}  # unstated, it would be asked for
+    config = {"model_cfg": stated, "preprocess_cfg": model.visual.preprocess_cfg}
     folder.mkdir(parents=True)
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file(model.state_dict(), str(folder / "open_clip_model.safetensors"))
