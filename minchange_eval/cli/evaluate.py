@@ -10,6 +10,8 @@ import difflib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NoReturn
@@ -33,9 +35,6 @@ def main() -> None:
         except KeyboardInterrupt:
             _say("lmms_eval: interrupted; what was finished is logged, the same command goes on from there")
             _leave(ExitCode.INTERRUPTED)
-        except BrokenPipeError:  # `... | head`: the reader has enough, and the record was written before the table
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            _leave(ExitCode.OK)
         except Exception:  # noqa: BLE001 - the last line of defence: whatever it is, it must not end with 0
             traceback.print_exc()
             _leave(ExitCode.INTERNAL)
@@ -48,13 +47,14 @@ def _run() -> ExitCode:
     from lmms_eval.cli import dispatch
 
     if not _evaluates(sys.argv[1:]):
-        dispatch.main()
+        with _readers_may_leave():
+            dispatch.main()
         return ExitCode.OK
     import lmms_eval.__main__ as upstream
     import yaml
     from lmms_eval import evaluator
 
-    with _Guard(upstream, evaluator) as guard:
+    with _Guard(upstream, evaluator) as guard, _readers_may_leave():
         try:
             dispatch.main()
         except (ValueError, yaml.YAMLError) as error:  # lmms-eval's way of refusing its flags and configuration
@@ -99,7 +99,7 @@ class _Guard:
             return self._single(args)
         except MinchangeError as error:
             _stop(error)
-        except (KeyboardInterrupt, BrokenPipeError):
+        except KeyboardInterrupt:
             raise
         except Exception as error:  # noqa: BLE001 - lmms-eval would print it and end with 0
             no_task = isinstance(error, AssertionError) and str(error).startswith("No tasks specified")
@@ -138,10 +138,21 @@ def _report() -> ExitCode:
     from minchange_eval.tasks import hook
 
     finished = hook.recorder().finished  # empty on other ranks, and where no task of ours was asked
-    for run in finished:
-        print_record(run.record)
-        print(run.path)
+    with _readers_may_leave():
+        for run in finished:
+            print_record(run.record)
+            print(run.path)
+        sys.stdout.flush()
     return max((run.exit_code for run in finished), default=ExitCode.OK)
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """`... | head`: who reads has enough. What was to be printed is dropped; records are on disk, exit codes stay."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: Exception) -> str:

@@ -286,6 +286,13 @@ def test_the_worst_of_several_evaluations_decides_the_exit_code(
     assert run.output.count("_record.jsonl\n") >= 2
 
 
+def test_a_reader_that_leaves_early_changes_no_exit_code(runner: Runner, home: Path, model: list[str]) -> None:
+    nobody_reads = "import os\nr, w = os.pipe()\nos.close(r)\nos.dup2(w, 1)\n"
+    argv = [*model, "--tasks", "spec_existence"]
+    codes = [runner.run(argv, home, before=nobody_reads + wrong).code for wrong in ("", NAN_SCORES, RAISING)]
+    assert codes == [ExitCode.OK, ExitCode.INCOMPLETE, ExitCode.INTERNAL]
+
+
 def test_no_token_is_ever_printed(runner: Runner, home: Path) -> None:
     argv = [
         "--model",
