@@ -12,11 +12,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+# What the scores of an answer are of: `pairs` of one image and one text, each scored apart from the question (dual
+# encoders, "does this image show …?"); `labels`, the candidates' names after the prompt; `options`, their own words.
+Scored = Literal["pairs", "labels", "options"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,9 @@ class Answer:
 
     Attributes:
         scores: one a candidate, in the query's order; None for a candidate without a finite score.
+        scored: what the scores are of; None for a reply in words.
+        alternatives: by name, other scores of the same answer (`sum` beside a mean over tokens), one a candidate.
+        reason: why there is no answer, where the adapter knows.
         choice: position of the chosen candidate.
         truncated: how many of the query's texts were longer than the model's context.
         text: the reply in words; None when the answer came as scores.
@@ -34,9 +42,18 @@ class Answer:
     choice: int | None = None
     truncated: int = 0
     text: str | None = None
+    scored: Scored | None = None
+    alternatives: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    reason: str | None = None
 
 
-def write_scores(scores: NDArray[np.float32], *, truncated: int = 0) -> str:
+def write_scores(
+    scores: NDArray[np.float32],
+    *,
+    truncated: int = 0,
+    scored: Scored = "pairs",
+    alternatives: Mapping[str, NDArray[np.float32]] | None = None,
+) -> str:
     """Scores of one query as JSON; a score that is not finite becomes null.
 
     Each number is the shortest decimal that gives the same float32 back, so equal scores are equal bytes.
@@ -44,21 +61,38 @@ def write_scores(scores: NDArray[np.float32], *, truncated: int = 0) -> str:
     Args:
         scores: [candidates], in the query's order.
         truncated: how many of the query's texts were cut to the model's context.
+        scored: what the scores are of.
+        alternatives: by name, other scores of the same answer, [candidates] each.
 
     Raises:
         ValueError: not one-dimensional, or empty.
 
     >>> write_scores(np.array([0.1, np.nan, -2], dtype=np.float32), truncated=1)
-    '{"scores": [0.1, null, -2.0], "truncated": 1}'
+    '{"scores": [0.1, null, -2.0], "truncated": 1, "scored": "pairs"}'
     """
+    content = {"scores": _shortest(scores), "truncated": truncated, "scored": scored}
+    if alternatives:
+        content["alternatives"] = {name: _shortest(values) for name, values in alternatives.items()}
+    return json.dumps(content, allow_nan=False)
+
+
+def _shortest(scores: NDArray[np.float32]) -> list[float | None]:
     values = np.asarray(scores, dtype=np.float32)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"expected scores of shape [candidates], got {values.shape}")
-    shortest = [float(str(value)) if np.isfinite(value) else None for value in values]
-    return json.dumps({"scores": shortest, "truncated": truncated}, allow_nan=False)
+    return [float(str(value)) if np.isfinite(value) else None for value in values]
 
 
-def read_answer(text: str, labels: Sequence[str]) -> Answer:
+def write_unscored(reason: str) -> str:
+    """An answer that an adapter could not get, as JSON; `reason` is for people.
+
+    >>> write_unscored("the prompt has 5012 tokens, the model's context 4096")
+    '{"unscored": "the prompt has 5012 tokens, the model\'s context 4096"}'
+    """
+    return json.dumps({"unscored": reason})
+
+
+def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -> Answer:
     """Read a reply: JSON with scores, or the label of a candidate in words.
 
     Read are the label alone (`B`, `(b)`, `B.`, `**B**`, `First`, `the second image`), a label that opens the reply
@@ -71,6 +105,7 @@ def read_answer(text: str, labels: Sequence[str]) -> Answer:
     Args:
         text: the reply.
         labels: one a candidate, in the query's order: letters, or words such as `First`.
+        options: the candidates' own words, where they are texts.
 
     Raises:
         ValueError: fewer than two labels, or two that differ in case only.
@@ -85,28 +120,38 @@ def read_answer(text: str, labels: Sequence[str]) -> Answer:
     folded = [label.casefold() for label in labels]
     if len(folded) < 2 or len(set(folded)) != len(folded):
         raise ValueError(f"expected at least two labels that differ, got {list(labels)}")
-    scored = _read_scores(text, len(folded))
-    if scored is not None:
-        return scored
+    written = _read_written(text, len(folded))
+    if written is not None:
+        return written
     found = _read_label(_plain(text), labels)
     return Answer(choice=None if found is None else folded.index(found.casefold()), text=text)
 
 
-def _read_scores(text: str, candidates: int) -> Answer | None:
+def _read_written(text: str, candidates: int) -> Answer | None:
+    """What `write_scores` or `write_unscored` wrote; None for words."""
     if not text.lstrip().startswith("{"):
         return None
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    scores = content.get("scores")
-    if not isinstance(scores, list):
+    if list(content) == ["unscored"] and isinstance(content["unscored"], str):
+        return Answer(reason=content["unscored"])
+    if not isinstance(content.get("scores"), list):
         return None
-    truncated = content.get("truncated", 0)
-    if len(scores) != candidates or not all(_is_score(score) for score in scores) or type(truncated) is not int:
+    scores, truncated = _finite(content["scores"], candidates), content.get("truncated", 0)
+    scored, others = content.get("scored", "pairs"), content.get("alternatives", {})
+    if scores is None or type(truncated) is not int or scored not in get_args(Scored) or not isinstance(others, dict):
         return Answer(text=text)  # scores of another query, or not scores: unreadable
-    finite = tuple(float(score) if score is not None and math.isfinite(score) else None for score in scores)
-    return Answer(scores=finite, truncated=truncated)
+    alternatives = {name: read for name, values in others.items() if (read := _finite(values, candidates))}
+    return Answer(scores=scores, truncated=truncated, scored=scored, alternatives=alternatives)
+
+
+def _finite(scores: object, candidates: int) -> tuple[float | None, ...] | None:
+    """The scores with None for those that are not finite; None as a whole if they are not one a candidate."""
+    if not isinstance(scores, list) or len(scores) != candidates or not all(_is_score(score) for score in scores):
+        return None
+    return tuple(float(score) if score is not None and math.isfinite(score) else None for score in scores)
 
 
 def _is_score(value: object) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from minchange_eval.core.answers import Answer
+from minchange_eval.core.answers import Answer, Scored
 from minchange_eval.core.queries import Direction, Query
 from minchange_eval.core.scores import verdict
 
@@ -20,10 +20,16 @@ class QueryOutcome(BaseModel):
         candidates: how many there were to choose from.
         answers: the right positions.
         scores: one a candidate, None for a candidate without a finite score; None as a whole for a reply in words.
+        scored: what the scores are of, as in `core.answers.Answer`; None for a reply in words.
+        alternatives: further scores of the same answer, as in `core.answers.Answer`.
         choice: position read from a reply in words; None where it could not be read.
         text: the reply in words.
+        reason: why there is no answer, where the adapter knows (a prompt over the model's context).
         truncated: how many of the query's texts were cut to the model's context.
-        images: SHA-256 of the query's images; items that share one are of one cluster.
+        images: SHA-256 of the images that the query is about; items that share one are of one cluster.
+        form: which order or wording of the question this is; empty for the released one.
+        order: the released position of each candidate as shown; empty for the released order.
+        slices: further slices of the data that the query belongs to, beside its subset (`relation: under`).
         hit, unscored, tie, near_tie: as in `core.scores.Verdict`.
     """
 
@@ -36,17 +42,28 @@ class QueryOutcome(BaseModel):
     candidates: int
     answers: tuple[int, ...]
     scores: tuple[float | None, ...] | None = None
+    scored: Scored | None = None
+    alternatives: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     choice: int | None = None
     text: str | None = None
+    reason: str | None = None
     truncated: int = 0
     images: tuple[str, ...] = ()
+    form: str = ""
+    order: tuple[int, ...] = ()
+    slices: tuple[str, ...] = ()
     hit: bool
     unscored: bool
     tie: bool
     near_tie: bool
 
+    @property
+    def base_id(self) -> str:
+        """What the forms of one question share: the identity of the question as released."""
+        return self.query_id.removesuffix(f"@{self.form}") if self.form else self.query_id
 
-def outcome_of(query: Query, subset: str, answer: Answer) -> QueryOutcome:
+
+def outcome_of(query: Query, subset: str, answer: Answer, slices: tuple[str, ...] = ()) -> QueryOutcome:
     """Judge an answer to a query and put both down as one line.
 
     Raises:
@@ -61,10 +78,16 @@ def outcome_of(query: Query, subset: str, answer: Answer) -> QueryOutcome:
         candidates=query.candidates,
         answers=query.answers,
         scores=answer.scores,
+        scored=answer.scored,
+        alternatives=dict(answer.alternatives),
         choice=answer.choice,
         text=answer.text,
+        reason=answer.reason,
         truncated=answer.truncated,
-        images=tuple(image.sha256 for image in query.images),
+        images=query.cluster_keys,
+        form=query.form,
+        order=query.order,
+        slices=slices,
         hit=judged.hit,
         unscored=judged.unscored,
         tie=judged.tie,

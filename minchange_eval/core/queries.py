@@ -23,21 +23,31 @@ class Direction(StrEnum):
     IMAGE_TO_TEXT = "i2t"
     TEXT_TO_IMAGE = "t2i"
     CHOICE = "choice"
+    STATEMENT = "statement"
 
 
 @dataclass(frozen=True)
 class Query:
     """One question to a model: which candidate belongs to what is given.
 
+    A question may be asked in several forms (another order of its candidates, another wording); each form is a query of
+    its own, and `base_id` says which belong together.
+
     Attributes:
-        query_id: unique in the data set: `<set_id>/i2t/<i>`, `<set_id>/t2i/<i>` or `<question_id>/choice`.
+        query_id: unique in the data set: `<set_id>/i2t/<i>`, `<set_id>/t2i/<i>`, `<question_id>/choice` or
+            `<question_id>/statement`, and `@<form>` behind it where there is a form.
         item_id: the candidate set or choice question that it is part of.
         direction: image-to-text has one image and K texts, text-to-image K images and one text,
-            choice its images and its options.
+            choice its images and its options, statement one image and the texts `false` and `true`.
         images: in the order shown.
         texts: in the order shown; without letters and stray blanks.
         answers: right positions among the candidates, usually one.
-        question: what a chat model is asked beside the options; empty for candidate sets.
+        question: what a chat model is asked beside the options, or the statement; for candidate sets the question as
+            released, empty where there is none.
+        form: which order or wording this is; empty for the released one.
+        order: the released position of each candidate shown; empty for the released order.
+        clusters: keys of the images that the question is about, where the images shown are others (a blank).
+        fields: what else a template may name: (name, text) pairs (`subject`, `subject_box`).
     """
 
     query_id: str
@@ -47,6 +57,20 @@ class Query:
     texts: tuple[str, ...]
     answers: tuple[int, ...]
     question: str = ""
+    form: str = ""
+    order: tuple[int, ...] = ()
+    clusters: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def base_id(self) -> str:
+        """What the forms of one question share: the identity of the question as released."""
+        return self.query_id.removesuffix(f"@{self.form}") if self.form else self.query_id
+
+    @property
+    def cluster_keys(self) -> tuple[str, ...]:
+        """What makes items one cluster: SHA-256 of the images that the question is about."""
+        return self.clusters or tuple(image.sha256 for image in self.images)
 
     @property
     def candidates(self) -> int:
@@ -81,16 +105,40 @@ def queries_of_set(item: CandidateSet) -> tuple[Query, ...]:
     return image_to_text + text_to_image
 
 
-def query_of_question(item: ChoiceQuestion) -> Query:
-    """The query of a choice question; options lose their letter (`A. `) and the blanks around them."""
+def query_of_question(item: ChoiceQuestion, *, as_released: bool = False) -> Query:
+    """The query of a choice question.
+
+    Options lose their letter (`A. `) and the blanks around them; of equal options the first stays, and is right if any
+    of them is.
+
+    Args:
+        as_released: options keep letters, blanks and doubles.
+    """
+    texts = item.options if as_released else tuple(dict.fromkeys(option_text(option) for option in item.options))
+    right = {item.options[answer] if as_released else option_text(item.options[answer]) for answer in item.answers}
+    answers = item.answers if as_released else tuple(place for place, text in enumerate(texts) if text in right)
     return Query(
         query_id=f"{item.question_id}/choice",
         item_id=item.question_id,
         direction=Direction.CHOICE,
         images=item.images,
-        texts=tuple(option_text(option) for option in item.options),
+        texts=texts,
+        answers=answers,
+        question=item.question,
+    )
+
+
+def query_of_statement(item: ChoiceQuestion) -> Query:
+    """The query of a statement about one image with the options `false` and `true`; its facts fill templates."""
+    return Query(
+        query_id=f"{item.question_id}/statement",
+        item_id=item.question_id,
+        direction=Direction.STATEMENT,
+        images=item.images,
+        texts=item.options,
         answers=item.answers,
         question=item.question,
+        fields=tuple((name, str(value)) for name, value in item.facts.items()),
     )
 
 

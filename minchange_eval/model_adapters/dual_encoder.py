@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from lmms_eval.api.model import lmms
-from lmms_eval.utils import simple_parse_args_string
 from loguru import logger
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -22,7 +21,8 @@ from minchange_eval.core.record import ModelDescription
 from minchange_eval.model_adapters.arithmetic import hardware, lanes, same_bits
 from minchange_eval.model_adapters.embedding_log import EmbeddingLog, log_folder, text_key
 from minchange_eval.model_adapters.encoder import Encoder
-from minchange_eval.model_adapters.model_args import EncodingOptions, check_names
+from minchange_eval.model_adapters.model_args import EncodingOptions, arguments, check_names
+from minchange_eval.model_adapters.ranks import accelerator, chosen_device
 from minchange_eval.model_adapters.streaming import BatchTooLargeError, Rows, stream_images, stream_texts
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class DualEncoder(lmms):  # type: ignore[misc]
         given.pop("max_batch_size", None)
         check_names(given, (*self.own_args, *EncodingOptions.NAMES), self.adapter)
         self.options = EncodingOptions.read(given)
-        self.accelerator = _accelerator()
+        self.accelerator = accelerator()
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
-        self._device = _device(self.options.device, self.accelerator)
+        self._device = chosen_device(self.options.device, self.accelerator)
         own = {name: value for name, value in given.items() if name in self.own_args}
         self.encoder = self.load(own, self._device, self.options.dtype)
         self._asked_batch_size = self.options.batch_size or (32 if self._device.type == "cpu" else 128)
@@ -76,15 +76,7 @@ class DualEncoder(lmms):  # type: ignore[misc]
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: Mapping[str, Any] | None = None) -> DualEncoder:
         """As lmms-eval calls it. What stands in model_args wins over the command line's own options."""
-        try:
-            given = simple_parse_args_string(arg_string)
-        except ValueError as error:
-            raise UsageError(f"--model_args {arg_string}: expected name=value,name=value") from error
-        outer = {name: value for name, value in (additional_config or {}).items() if value is not None}
-        # lmms-eval's own default is the number 1; what a user types is a string. One row a forward is no default.
-        if outer.get("batch_size") == 1 and not isinstance(outer["batch_size"], str):
-            del outer["batch_size"]
-        return cls(**{**outer, **given})
+        return cls(**arguments(arg_string, additional_config))
 
     @property
     def device(self) -> torch.device:
@@ -260,32 +252,6 @@ def _similarity(images: NDArray[np.float32], texts: NDArray[np.float32]) -> NDAr
     """
     products: NDArray[np.float32] = (images[:, None, :] * texts[None, :, :]).sum(axis=-1, dtype=np.float32)
     return products
-
-
-def _accelerator() -> Any:
-    from accelerate import Accelerator
-
-    return Accelerator()
-
-
-def _device(asked: str | None, accelerator: Any) -> torch.device:
-    import torch
-
-    if asked is None or (asked == "cuda" and accelerator.num_processes > 1):
-        chosen: torch.device = accelerator.device
-        return chosen
-    try:
-        device = torch.device(asked)
-    except RuntimeError as error:
-        raise UsageError(f"--device {asked}: expected cpu, cuda, cuda:0, … or mps") from error
-    if accelerator.num_processes > 1 and device.type != accelerator.device.type:
-        raise UsageError(
-            f"--device {asked}: the ranks were started for {accelerator.device.type}; "
-            "set ACCELERATE_USE_CPU=true to run several ranks on CPU"
-        )
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {asked}: this machine or this build of torch has no CUDA; use --device cpu")
-    return device
 
 
 def _free(device: torch.device) -> None:

@@ -38,8 +38,8 @@ class EncodingOptions:
             UsageError: a value that is none of those above.
         """
         return cls(
-            batch_size=_count("batch_size", given.get("batch_size"), least=1),
-            num_workers=_count("num_workers", given.get("num_workers"), least=0),
+            batch_size=count("batch_size", given.get("batch_size"), least=1),
+            num_workers=count("num_workers", given.get("num_workers"), least=0),
             device=None if given.get("device") in (None, "") else str(given["device"]),
             dtype=one_of("dtype", given.get("dtype", "fp32"), _DTYPES),
             log=bool(flag("log", given.get("log", True))),
@@ -49,6 +49,25 @@ class EncodingOptions:
 _DTYPES = {
     "fp32": "fp32", "float32": "fp32", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16"
 }  # fmt: skip
+
+
+def arguments(arg_string: str, outer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`--model_args` and the command line's own options together; what stands in model_args wins.
+
+    Raises:
+        UsageError: not of the form name=value,name=value.
+    """
+    from lmms_eval.utils import simple_parse_args_string
+
+    try:
+        given = simple_parse_args_string(arg_string)
+    except ValueError as error:
+        raise UsageError(f"--model_args {arg_string}: expected name=value,name=value") from error
+    options = {name: value for name, value in (outer or {}).items() if value is not None}
+    # lmms-eval's own default is the number 1; what a user types is a string. One row a forward is no default.
+    if options.get("batch_size") == 1 and not isinstance(options["batch_size"], str):
+        del options["batch_size"]
+    return {**options, **given}
 
 
 def check_names(given: Mapping[str, Any], known: Collection[str], model: str) -> None:
@@ -94,7 +113,12 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _count(name: str, value: Any, least: int) -> int | None:
+def count(name: str, value: Any, least: int) -> int | None:
+    """A whole number; `auto` and None are None.
+
+    Raises:
+        UsageError: anything else, or a number below `least`.
+    """
     if value is None or str(value) == "auto":
         return None
     try:

@@ -1,33 +1,29 @@
-"""The wordings of the benchmarks, by name."""
+"""The wordings of the benchmarks, by name: what `wordings/*.toml` holds."""
 
 from __future__ import annotations
 
+import tomllib
+from functools import cache
+from importlib.resources import files
+
 from minchange_eval.core.prompts import Prompt
-from minchange_eval.core.queries import Direction
 
-# VisMin: the strings of the authors' evaluator (rabiulcste/vismin, evals); for K candidates its own generalisation.
-# SPEC has no protocol for chat models and takes VisMin's.
-VISMIN = Prompt(
-    name="vismin",
-    templates=(
-        (Direction.IMAGE_TO_TEXT, "{images}Does this image best match: {options}? Choices: {labels}."),
-        (
-            Direction.TEXT_TO_IMAGE,
-            '{images}Which image better aligns with the description: "{caption}"? Choices: {labels}.',
-        ),
-    ),
-)
+_FOLDER = files(__package__) / "wordings"
 
-# MED: text first, then the two images in one turn, as in the authors' scripts (beccabai/hallu_med, benchmark/test_*).
-MED = Prompt(
-    name="med",
-    templates=(
-        (
-            Direction.CHOICE,
-            "Look at the two images carefully and answer the question.\n\n{question}\n\nOptions:\n{lines}\n\n"
-            "Reply with the letter of the right option in the form `Answer: A`.\n{images}",
-        ),
-    ),
-)
 
-PROMPTS = {prompt.name: prompt for prompt in (VISMIN, MED)}
+@cache
+def prompt(name: str) -> Prompt:
+    """The wording of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    file = _FOLDER / f"{name}.toml"
+    if not file.is_file():
+        raise KeyError(f"no wording is called {name}; known: {', '.join(prompt_names())}")
+    return Prompt.read(tomllib.loads(file.read_text(encoding="utf-8")))
+
+
+def prompt_names() -> tuple[str, ...]:
+    """The names of all wordings, sorted."""
+    return tuple(sorted(file.name.removesuffix(".toml") for file in _FOLDER.iterdir() if file.name.endswith(".toml")))

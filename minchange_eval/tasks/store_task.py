@@ -10,19 +10,19 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.api.task import ConfigurableTask
 from PIL import Image
 
-from minchange_eval.core.answers import read_answer
+from minchange_eval.core.answers import Answer, read_answer
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.images import open_image
 from minchange_eval.core.items import CandidateSet, Item
 from minchange_eval.core.metrics import Kind
 from minchange_eval.core.prompts import Prompt, candidate_labels, render
-from minchange_eval.core.queries import Query, queries_of_set, query_of_question
+from minchange_eval.core.queries import Direction, Query, queries_of_set, query_of_question
 from minchange_eval.core.record import QueryOutcome, outcome_of
 from minchange_eval.data.prepare import open_or_prepare
 from minchange_eval.data.views import VIEWS
 from minchange_eval.tasks import aggregation
 from minchange_eval.tasks.documents import ItemDocuments
-from minchange_eval.tasks.prompts import PROMPTS
+from minchange_eval.tasks.prompts import prompt
 
 SPLIT = "test"
 
@@ -55,7 +55,7 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
     @property
     def prompt(self) -> Prompt | None:
         name = self.config.metadata.get("prompt")
-        return PROMPTS[name] if name else None
+        return prompt(name) if name else None
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None) -> None:
         """Open the store; lmms-eval calls this once, when the task is built."""
@@ -103,7 +103,7 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
                 request_type="generate_until",
                 arguments=self._arguments(query, doc_id),
                 idx=idx,
-                metadata={**kwargs["metadata"], "query": query},
+                metadata={**kwargs["metadata"], "query": query, "prompt": self.prompt},
             )
             for idx, query in enumerate(self.queries(self.items[doc_id]))
         ]
@@ -142,15 +142,19 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         """
         item = self.items[doc["number"]]
         outcomes = [
-            outcome_of(query, item.subset, read_answer(text if isinstance(text, str) else "", self._labels(query)))
+            outcome_of(query, item.subset, self._answer(query, text))
             for query, text in zip(self.queries(item), results, strict=True)
         ]
         return {**self.shares(outcomes), "queries": [outcome.model_dump(mode="json") for outcome in outcomes]}
 
+    def _answer(self, query: Query, text: object) -> Answer:
+        options = () if query.direction is Direction.TEXT_TO_IMAGE else query.texts
+        return read_answer(text if isinstance(text, str) else "", self._labels(query), options)
+
     def _labels(self, query: Query) -> tuple[str, ...]:
         if self.prompt is None:  # encoders answer with scores; these names are never shown
             return tuple(str(position) for position in range(query.candidates))
-        return candidate_labels(query)
+        return candidate_labels(query, self.prompt)
 
     def shares(self, outcomes: Sequence[QueryOutcome]) -> dict[str, Any]:
         """What one item adds to each of `metrics`."""

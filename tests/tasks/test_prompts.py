@@ -7,7 +7,9 @@ import pytest
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.core.prompts import candidate_labels, render
 from minchange_eval.core.queries import Query, queries_of_set, query_of_question
-from minchange_eval.tasks.prompts import MED, VISMIN
+from minchange_eval.tasks.prompts import prompt
+
+MED, VISMIN = prompt("med"), prompt("vismin")
 
 IMAGES = tuple(BytesImage(f"{i}.png", bytes([i])) for i in range(9))
 PAIR = CandidateSet("s", "object", IMAGES[:2], ("A cat on a mat.", "A dog on a mat."))
@@ -45,15 +47,15 @@ def test_med_shows_the_text_and_then_the_two_images_with_options_stripped() -> N
 def test_nine_candidates_are_named_a_to_i_and_first_to_ninth() -> None:
     nine = CandidateSet("n", "count", IMAGES, tuple(f"{i} dogs" for i in range(9)))
     queries = queries_of_set(nine)
-    assert candidate_labels(queries[0])[-1] == "I"
-    assert candidate_labels(queries[9])[-1] == "Ninth"
+    assert candidate_labels(queries[0], VISMIN)[-1] == "I"
+    assert candidate_labels(queries[9], VISMIN)[-1] == "Ninth"
     assert "(H) 7 dogs, or (I) 8 dogs?" in shown(queries[0], VISMIN)[1]
 
 
 def test_more_candidates_than_names_are_refused() -> None:
     wide = ChoiceQuestion("w", "", IMAGES[:1], "?", tuple(f"class {i}" for i in range(80)), (0,))
     with pytest.raises(ValueError, match="80 candidates"):
-        candidate_labels(query_of_question(wide))
+        candidate_labels(query_of_question(wide), MED)
 
 
 def test_the_digest_moves_with_the_words_only() -> None:

@@ -13,7 +13,7 @@ from minchange_eval.data.releases import find_release
 from minchange_eval.data.views import VIEWS
 from minchange_eval.tasks import aggregation
 from minchange_eval.tasks.hook import TASKS_FOLDER
-from minchange_eval.tasks.prompts import PROMPTS
+from minchange_eval.tasks.prompts import prompt_names
 from minchange_eval.tasks.store_task import CandidateSetTask, ChoiceTask
 
 
@@ -41,7 +41,7 @@ def test_a_task_file_names_what_exists(path: Path) -> None:
     release = find_release(metadata["dataset"])
     assert config["task"] == path.stem
     assert "subset" not in metadata or metadata["subset"] in release.subsets
-    assert metadata.get("prompt", "med") in PROMPTS
+    assert metadata.get("prompt", "med") in prompt_names()
     assert metadata.get("protocol", "ours") in get_args(Protocol)
     if "view" in metadata:
         assert metadata["view"] in VIEWS

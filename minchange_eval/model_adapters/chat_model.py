@@ -1,0 +1,264 @@
+"""Chat models under lmms-eval: every distinct prompt is answered once, logged as it is answered, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from lmms_eval.api.model import lmms
+from tqdm import tqdm
+
+from minchange_eval.core.errors import UsageError
+from minchange_eval.core.prompts import LABELS, Part, Prompt, render
+from minchange_eval.core.queries import Query
+from minchange_eval.core.record import ModelDescription
+from minchange_eval.model_adapters.answer_log import AnswerLog, answer_key, log_folder
+from minchange_eval.model_adapters.model_args import arguments, check_names, flag, one_of
+from minchange_eval.model_adapters.ranks import accelerator
+
+_NEW_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """The model_args that all chat adapters share.
+
+    Attributes:
+        scoring: `generate` (the model answers in words), `letters` (the log-probability of the candidates' labels) or
+            `options` (of the candidates' own words; of "yes, this image shows it" for candidate sets).
+        images: `shown`, or `none`: the same words without any image.
+        image_position: `prompt` (where the benchmark's prompt has them) or `first`, a variant of its own.
+        system_prompt: goes before the turn; empty for none.
+        log: whether answers are logged, and read back by a later run.
+    """
+
+    scoring: str = "generate"
+    images: str = "shown"
+    image_position: str = "prompt"
+    system_prompt: str = ""
+    log: bool = True
+
+    NAMES = ("scoring", "images", "image_position", "system_prompt", "log")
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> ChatOptions:
+        """Check and convert the shared arguments.
+
+        Raises:
+            UsageError: a value that is none of those above.
+        """
+        return cls(
+            scoring=_word("scoring", given, ("generate", "letters", "options")),
+            images=_word("images", given, ("shown", "none")),
+            image_position=_word("image_position", given, ("prompt", "first")),
+            system_prompt=str(given.get("system_prompt") or ""),
+            log=bool(flag("log", given.get("log", True))),
+        )
+
+    def arranged(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """A turn as these options have it sent: without images, or with the images before all words."""
+        words = tuple(part for part in parts if isinstance(part, str))
+        if self.images == "none":
+            return words
+        pictures = tuple(part for part in parts if not isinstance(part, str))
+        return (*pictures, *words) if self.image_position == "first" else tuple(parts)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of them may change an answer."""
+        return {
+            "scoring": self.scoring,
+            "images": self.images,
+            "image_position": self.image_position,
+            "system_prompt": self.system_prompt,
+        }
+
+
+def _word(name: str, given: Mapping[str, Any], words: Sequence[str]) -> str:
+    return one_of(name, given.get(name, words[0]), {word: word for word in words})
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request, ready for a chat model.
+
+    Attributes:
+        key: identity of the answer in memory and in the log.
+        parts: the turn in words and images, as it is sent when the model is to answer in words.
+        query: what is asked; None for a task of lmms-eval's own, which can only be answered in words.
+        prompt: the query's wording; None with `query`.
+        document: task and number of the document; requests of one document share it, and stand side by side.
+        max_new_tokens: longest reply.
+        until: texts that end the reply.
+    """
+
+    key: str
+    parts: tuple[Part, ...]
+    query: Query | None
+    prompt: Prompt | None
+    document: tuple[str, int]
+    max_new_tokens: int
+    until: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the query's candidates in its order.
+
+        Raises:
+            UsageError: a task of lmms-eval's own has none.
+        """
+        if self.query is None or self.prompt is None:
+            raise UsageError(f"task {self.document[0]}: names no candidates to score; run it with scoring=generate")
+        return LABELS[self.prompt.template(self.query.direction).labels][: self.query.candidates]
+
+
+class ChatModel(lmms):  # type: ignore[misc]
+    """Base of the chat adapters.
+
+    A subclass names itself (`adapter`) and its own model_args (`own_args`), sets `description` in its constructor, and
+    answers (`answer`).
+
+    Attributes:
+        options: the shared model_args.
+        description: what may change an answer; the same on every rank and in every run of one machine.
+        work: counts and seconds of this run; they differ between runs.
+    """
+
+    is_simple = False
+    adapter: ClassVar[str]
+    own_args: ClassVar[tuple[str, ...]]
+    description: ModelDescription
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__()
+        given.pop("max_batch_size", None)
+        check_names(given, (*self.own_args, *ChatOptions.NAMES), self.adapter)
+        self.options = ChatOptions.read(given)
+        self.own = {name: value for name, value in given.items() if name in self.own_args}
+        self.accelerator = accelerator()
+        self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
+        self.work: dict[str, float] = {"answers_computed": 0, "answers_from_log": 0, "seconds": 0}
+        self._answers: dict[str, str] = {}
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: Mapping[str, Any] | None = None) -> ChatModel:
+        """As lmms-eval calls it. What stands in model_args wins over the command line's own options."""
+        return cls(**arguments(arg_string, additional_config))
+
+    def answer(self, asks: Sequence[Ask]) -> Iterator[dict[str, str]]:
+        """Answer all, in any order: finished answers by key, in batches as they come.
+
+        An answer is the reply in words, or what `core.answers.write_scores` or `write_unscored` write.
+        """
+        raise NotImplementedError
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        """One answer a request, each distinct prompt answered once.
+
+        Raises:
+            UsageError: a task that cannot be asked in the wanted way.
+            DataError: an image cannot be read.
+        """
+        asks = [self._ask(request) for request in requests]
+        started = time.monotonic()
+        missing = {ask.key: ask for ask in asks if ask.key not in self._answers}
+        if missing:
+            self._answer_missing(missing)
+        self.work["seconds"] += time.monotonic() - started
+        return [self._answers[ask.key] for ask in asks]
+
+    def _answer_missing(self, missing: Mapping[str, Ask]) -> None:
+        key = self.description.model_dump(mode="json", exclude={"name"})
+        log = AnswerLog(log_folder(key), {**key, "name": self.description.name}) if self.options.log else None
+        try:
+            known = log.read(missing) if log else {}
+            self._answers.update(known)
+            self.work["answers_from_log"] += len(known)
+            asks = [ask for ask_key, ask in missing.items() if ask_key not in known]
+            with tqdm(total=len(asks), unit="answer", desc="asking", disable=self._rank != 0 or not asks) as bar:
+                for answers in self.answer(asks) if asks else ():
+                    if log:
+                        log.append(answers)
+                    self._answers.update(answers)
+                    self.work["answers_computed"] += len(answers)
+                    bar.update(len(answers))
+        finally:
+            if log:
+                log.close()
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """Refused: lmms-eval 0.7 cannot pass its results on."""
+        raise UsageError(f"--model {self.adapter}: answers generate_until tasks, got a task that asks for likelihoods")
+
+    def generate_until_multi_round(self, requests: list[Any]) -> list[str]:
+        """Refused."""
+        raise UsageError(f"--model {self.adapter}: answers single turns, got a task of several rounds")
+
+    def _ask(self, request: Any) -> Ask:
+        _, doc_to_messages, given, doc_id, task, split = request.args
+        metadata = request.metadata or {}
+        query, prompt = metadata.get("query"), metadata.get("prompt")
+        if isinstance(query, Query) and not isinstance(prompt, Prompt):
+            raise UsageError(
+                f"task {task}: has no prompt, only dual encoders can answer it; run it with --model open_clip"
+            )
+        if isinstance(query, Query):
+            assert isinstance(prompt, Prompt)
+            parts = render(query, prompt)
+            own = {"texts": list(query.texts), "direction": query.direction, "prompt": prompt.sha256}
+        else:
+            query = prompt = None
+            parts = _parts_of_messages(doc_to_messages, self.task_dict[task][split][doc_id], task)
+            own = {}
+        parts = self.options.arranged(parts)
+        until = given.get("until") or ()
+        ends = (until,) if isinstance(until, str) else tuple(text for text in until if text)
+        most = int(given.get("max_new_tokens") or _NEW_TOKENS)
+        key = answer_key(parts, {**own, "max_new_tokens": most, "until": list(ends)})
+        return Ask(key, parts, query, prompt, (str(task), int(doc_id)), most, ends)
+
+
+class DocumentImage:
+    """An image of one of lmms-eval's own documents, decoded again each time it is read rather than held."""
+
+    def __init__(self, doc_to_messages: Any, doc: Any, place: int, name: str) -> None:
+        self._doc_to_messages, self._doc, self._place = doc_to_messages, doc, place
+        self.name = name
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the picture as PNG."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+    def read(self) -> bytes:
+        """The picture as PNG, without loss."""
+        pictures = [part["url"] for part in _contents(self._doc_to_messages(self._doc)) if part["type"] == "image"]
+        buffer = io.BytesIO()
+        pictures[self._place].convert("RGB").save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def _contents(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [part for message in messages for part in message["content"]]
+
+
+def _parts_of_messages(doc_to_messages: Any, doc: Any, task: str) -> tuple[Part, ...]:
+    """The one turn of a document of lmms-eval's own."""
+    messages = doc_to_messages(doc)
+    kinds = {part["type"] for part in _contents(messages)}
+    if not kinds <= {"text", "image"} or any(message["role"] != "user" for message in messages):
+        raise UsageError(f"task {task}: expected one turn of text and images, got {', '.join(sorted(kinds))}")
+    parts: list[Part] = []
+    seen = 0
+    for part in _contents(messages):
+        if part["type"] == "text":
+            parts.append(part["text"])
+        else:
+            parts.append(DocumentImage(doc_to_messages, doc, seen, f"{task} image {seen}"))
+            seen += 1
+    return tuple(parts)
