@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 FEWER_IS_BETTER = frozenset({"unscored", "tied"})
 
@@ -13,12 +14,26 @@ def share(pairs: Sequence[tuple[int, int]]) -> float:
     return sum(hits for hits, _ in pairs) / sum(tries for _, tries in pairs)
 
 
-def mean_of_subsets(pairs: Sequence[tuple[str, int]]) -> float:
+def mean_of_subsets(pairs: Iterable[tuple[str, int]]) -> float:
     """Macro average: [(subset, hit), ...] -> plain mean of the subsets' accuracies, in [0, 1]."""
-    hits: dict[str, list[int]] = defaultdict(list)
-    for subset, hit in pairs:
-        hits[subset].append(hit)
-    return sum(sum(of_subset) / len(of_subset) for of_subset in hits.values()) / len(hits)
+    return mean_of_subsets_share((subset, hit, 1) for subset, hit in pairs)
+
+
+def mean_of_subsets_share(rows: Iterable[tuple[str, int, int]]) -> float:
+    """The whole of a task over several subsets as the record has it: plain mean of the subsets' shares, in [0, 1].
+
+    Args:
+        rows: (subset, hits, tries) of each item; an item without tries (a true statement for `accuracy_false`) adds
+            nothing, nor does a subset without any.
+
+    Returns:
+        NaN where nothing was tried.
+    """
+    sums: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for subset, hits, tries in rows:
+        sums[subset] = (sums[subset][0] + hits, sums[subset][1] + tries)
+    shares = [hits / tries for hits, tries in sums.values() if tries]
+    return math.fsum(shares) / len(shares) if shares else math.nan
 
 
 def total(counts: Sequence[int]) -> int:
