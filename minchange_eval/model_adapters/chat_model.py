@@ -173,7 +173,7 @@ class ChatModel(lmms):  # type: ignore[misc]
         return [self._answers[ask.key] for ask in asks]
 
     def _answer_missing(self, missing: Mapping[str, Ask]) -> None:
-        key = self.description.model_dump(mode="json", exclude={"name"})
+        key = {**self.description.model_dump(mode="json", exclude={"name"}), "options": self.options.settings}
         log = AnswerLog(log_folder(key), {**key, "name": self.description.name}) if self.options.log else None
         try:
             known = log.read(missing) if log else {}

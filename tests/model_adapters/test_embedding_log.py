@@ -109,7 +109,7 @@ def test_a_full_disk_is_one_line_and_what_was_logged_stays(tmp_path: Path) -> No
         [sys.executable, "-c", fill, str(tmp_path)], capture_output=True, text=True, preexec_fn=small_files
     )
     last = run.stderr.strip().splitlines()[-1]
-    assert "ModelError: embedding log" in last
+    assert "ModelError: log" in last
     assert "free some space, set MINCHANGE_HOME to another disk, or run with log=false" in last
     (segment,) = tmp_path.glob("*.jsonl")
     whole = segment.read_bytes()
