@@ -57,6 +57,26 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         name = self.config.metadata.get("prompt")
         return prompt(name) if name else None
 
+    @property
+    def prompt_sha256(self) -> str | None:
+        """Digest over every wording that the task may use."""
+        return self.prompt.sha256 if self.prompt else None
+
+    @property
+    def prompt_source(self) -> str:
+        """Whose words they are."""
+        return self.prompt.origin if self.prompt else ""
+
+    @property
+    def variant(self) -> str:
+        """Which variant of its data set's own task this is; empty for that task itself."""
+        return str(self.config.metadata.get("variant", ""))
+
+    @property
+    def left_out(self) -> int:
+        """How many items cannot be asked in this variant."""
+        return 0
+
     def download(self, dataset_kwargs: dict[str, Any] | None = None) -> None:
         """Open the store; lmms-eval calls this once, when the task is built."""
         wanted = self.config.metadata
