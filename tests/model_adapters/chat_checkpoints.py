@@ -125,7 +125,9 @@ def _headed(image: str, opening: str, shut: str, end: str) -> str:
     return text.replace("END", end)
 
 
-def _tokenizer(made: Checkpoint, end: str, named: dict[str, str], others: tuple[str, ...] = (), bos: bool = False) -> Any:
+def _tokenizer(
+    made: Checkpoint, end: str, named: dict[str, str], others: tuple[str, ...] = (), bos: bool = False
+) -> Any:
     """A byte-level BPE tokenizer; `named` become attributes (`tokenizer.image_token`), all of them whole tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -182,7 +184,9 @@ def _qwen_tokenizer(made: Checkpoint) -> Any:
     return _tokenizer(made, "<|im_end|>", named, ("<|im_start|>",))
 
 
-def _qwen(made: Checkpoint, config: Any, processor: Any, text: dict[str, Any], vision: dict[str, Any], px: int) -> Parts:
+def _qwen(
+    made: Checkpoint, config: Any, processor: Any, text: dict[str, Any], vision: dict[str, Any], px: int
+) -> Parts:
     from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, Qwen3VLVideoProcessor
 
     tokenizer = _qwen_tokenizer(made)
@@ -359,13 +363,238 @@ def llava_interleave(made: Checkpoint) -> Parts:
     )
 
 
+def _tiles(edge_px: int) -> list[list[int]]:
+    """Resolutions of at most two by two tiles; an image takes the one of its shape."""
+    return [[edge_px, 2 * edge_px], [2 * edge_px, edge_px], [2 * edge_px, 2 * edge_px]]
+
+
+def llava_next(made: Checkpoint) -> Parts:
+    """The whole image and its tiles: the number of tokens follows from the shape, `image_sizes` tells it the model."""
+    from transformers import LlavaNextConfig, LlavaNextImageProcessor, LlavaNextProcessor
+
+    tokenizer = _tokenizer(made, "</s>", {"image_token": "<image>"}, bos=True)
+    return Parts(
+        LlavaNextConfig(
+            text_config={"model_type": "llama", **made.text(tokenizer)},
+            vision_config={**_clip_tower(made), "patch_size": 28},
+            image_token_index=tokenizer.image_token_id,
+            image_grid_pinpoints=_tiles(made.image_px),
+            image_seq_length=(made.image_px // 28) ** 2,
+        ),
+        LlavaNextProcessor(
+            LlavaNextImageProcessor(**_square(made), image_grid_pinpoints=_tiles(made.image_px)),
+            tokenizer,
+            patch_size=28,
+            vision_feature_select_strategy="default",
+            num_additional_image_tokens=1,
+            chat_template=_spoken("<image>\n", "upper", " "),
+        ),
+    )
+
+
+def llava_onevision(made: Checkpoint) -> Parts:
+    """Tiled when an image is alone in its prompt, one tile each among several: images go in nested by prompt."""
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionImageProcessor,
+        LlavaOnevisionProcessor,
+        LlavaOnevisionVideoProcessor,
+    )
+
+    named = {"image_token": "<image>", "video_token": "<video>"}
+    tokenizer = _tokenizer(made, "<|im_end|>", named, ("<|im_start|>",))
+    size = {"height": made.image_px, "width": made.image_px}
+    tiles = [[made.image_px, made.image_px], *_tiles(made.image_px)]
+    return Parts(
+        LlavaOnevisionConfig(
+            text_config={"model_type": "qwen2", **made.text(tokenizer)},
+            vision_config={**_siglip_tower(made), "patch_size": 28},
+            image_token_index=tokenizer.image_token_id,
+            video_token_index=tokenizer.video_token_id,
+            image_grid_pinpoints=tiles,
+        ),
+        LlavaOnevisionProcessor(
+            LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=tiles),
+            tokenizer,
+            LlavaOnevisionVideoProcessor(size=size),
+            num_image_tokens=(made.image_px // 28) ** 2,
+            vision_feature_select_strategy="full",
+            chat_template=_chatml("<image>"),
+        ),
+    )
+
+
+def _idefics3_tokens(size: int) -> tuple[str, ...]:
+    return tuple(f"<row_{row}_col_{column}>" for row in range(1, size + 1) for column in range(1, size + 1))
+
+
+def idefics3(made: Checkpoint) -> Parts:
+    """Every image is enlarged and cut into two by two tiles besides itself; token ids of the tags stand in the text."""
+    from transformers import Idefics3Config, Idefics3ImageProcessor, Idefics3Processor
+
+    others = ("<global-img>", "<fake_token_around_image>", *_idefics3_tokens(2))
+    tokenizer = _tokenizer(made, "<end_of_utterance>", {"image_token": "<image>"}, others, bos=True)
+    return Parts(
+        Idefics3Config(
+            text_config={"model_type": "llama", **made.text(tokenizer)},
+            vision_config=made.vision(),
+            image_token_id=tokenizer.image_token_id,
+            scale_factor=2,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        Idefics3Processor(
+            Idefics3ImageProcessor(
+                size={"longest_edge": 2 * made.image_px}, max_image_size={"longest_edge": made.image_px}
+            ),
+            tokenizer,
+            image_seq_len=(made.image_px // 28) ** 2,
+            chat_template=_spoken("<image>", "capitalize", "<end_of_utterance>\n"),
+        ),
+    )
+
+
+def smolvlm(made: Checkpoint) -> Parts:
+    """Idefics3 with tokens named in the tokenizer; its processor wants num2words; images are not split here."""
+    from transformers import SmolVLMConfig, SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
+
+    named = {
+        "image_token": "<image>",
+        "fake_image_token": "<fake_token_around_image>",
+        "end_of_utterance_token": "<end_of_utterance>",
+        "global_image_token": "<global-img>",
+        "video_token": "<video>",
+    }
+    tokenizer = _tokenizer(made, "<end_of_utterance>", named, ("<|im_start|>",))
+    size = {"size": {"longest_edge": made.image_px}, "max_image_size": {"longest_edge": made.image_px}}
+    video = {"video_sampling": {"fps": 1, "max_frames": 2, "video_size": {"longest_edge": made.image_px}}}
+    return Parts(
+        SmolVLMConfig(
+            text_config={"model_type": "llama", **made.text(tokenizer)},
+            vision_config=made.vision(),
+            image_token_id=tokenizer.image_token_id,
+            scale_factor=2,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        SmolVLMProcessor(
+            SmolVLMImageProcessor(**size, do_image_splitting=False),
+            tokenizer,
+            SmolVLMVideoProcessor(**size, **video),
+            image_seq_len=(made.image_px // 28) ** 2,
+            chat_template="<|im_start|>" + _spoken("<image>", "capitalize", "<end_of_utterance>\n"),
+        ),
+    )
+
+
+def internvl(made: Checkpoint) -> Parts:
+    """Tiles by shape, the number of tokens with it; the processor finds its tokens by their names in the tokenizer."""
+    from transformers import GotOcr2ImageProcessor, InternVLConfig, InternVLProcessor, InternVLVideoProcessor
+
+    named = {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }
+    tokenizer = _tokenizer(made, "<|im_end|>", named, ("<|im_start|>",))
+    size = {"height": made.image_px, "width": made.image_px}
+    tokens = (made.image_px // 28) ** 2
+    return Parts(
+        InternVLConfig(
+            text_config={"model_type": "qwen2", **made.text(tokenizer)},
+            vision_config={**made.vision(), "image_size": [made.image_px] * 2, "patch_size": [14, 14]},
+            image_token_id=tokenizer.context_image_token_id,
+            image_seq_length=tokens,
+            tie_word_embeddings=False,
+        ),
+        InternVLProcessor(
+            GotOcr2ImageProcessor(size=size, crop_to_patches=True, max_patches=4),
+            tokenizer,
+            InternVLVideoProcessor(size=size),
+            image_seq_length=tokens,
+            chat_template=_chatml("<IMG_CONTEXT>\n"),
+        ),
+    )
+
+
+def mllama(made: Checkpoint) -> Parts:
+    """Cross attention: one token an image, whose id is the vocabulary's size (no logit); gates start at zero.
+
+    A word attends to the last image before it only, so a cross layer needs a self-attending one after it to carry
+    the first image to the answer.
+    """
+    from transformers import MllamaConfig, MllamaImageProcessor, MllamaProcessor
+
+    others = ("<|start_header_id|>", "<|end_header_id|>")
+    tokenizer = _tokenizer(made, "<|eot_id|>", {"image_token": "<|image|>"}, others, bos=True)
+    if tokenizer.image_token_id != len(tokenizer) - 1:
+        raise ValueError(f"mllama: the image token must be the last one, got id {tokenizer.image_token_id}")
+    size = {"height": made.image_px, "width": made.image_px}
+    text = made.text(tokenizer, vocab_size=len(tokenizer) - 1, cross_attention_layers=[0])
+    vision = made.vision(
+        num_global_layers=1,
+        attention_heads=made.vision_heads,
+        intermediate_layers_indices=[0],
+        vision_output_dim=2 * made.vision_width,
+        max_num_tiles=4,
+    )
+    del text["head_dim"], vision["num_attention_heads"]
+    return Parts(
+        MllamaConfig(text_config=text, vision_config=vision, image_token_index=tokenizer.image_token_id),
+        MllamaProcessor(
+            MllamaImageProcessor(size=size, max_image_tiles=4),
+            tokenizer,
+            chat_template=_headed("<|image|>", "<|start_header_id|>", "<|end_header_id|>\n\n", "<|eot_id|>"),
+        ),
+    )
+
+
+def gemma3(made: Checkpoint) -> Parts:
+    """The prompt holds a begin token, the processor adds the image's tokens, which attend in both directions."""
+    from transformers import Gemma3Config, Gemma3ImageProcessor, Gemma3Processor
+
+    named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = _tokenizer(made, "<end_of_turn>", named, ("<start_of_turn>",), bos=True)
+    tokens = (made.image_px // 28) ** 2
+    kinds = ["sliding_attention", "full_attention"]
+    text = made.text(
+        tokenizer,
+        layer_types=[kinds[layer % 2] for layer in range(made.layers)],
+        sliding_window=1024,
+        query_pre_attn_scalar=made.head_width,
+    )
+    return Parts(
+        Gemma3Config(
+            text_config=text,
+            vision_config=_siglip_tower(made),
+            mm_tokens_per_image=tokens,
+            boi_token_index=tokenizer.boi_token_id,
+            eoi_token_index=tokenizer.eoi_token_id,
+            image_token_index=tokenizer.image_token_id,
+            tie_word_embeddings=False,
+        ),
+        Gemma3Processor(
+            Gemma3ImageProcessor(size={"height": made.image_px, "width": made.image_px}),
+            tokenizer,
+            image_seq_length=tokens,
+            chat_template=_headed("<start_of_image>", "<start_of_turn>", "\n", "<end_of_turn>\n"),
+        ),
+    )
+
+
 FAMILY_PARTS: dict[str, Callable[[Checkpoint], Parts]] = {
     "qwen2_vl": qwen2_vl,
-    "llava": llava,
-    "idefics2": idefics2,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
+    "idefics2": idefics2,
+    "idefics3": idefics3,
+    "smolvlm": smolvlm,
+    "llava": llava,
     "llava_interleave": llava_interleave,
+    "llava_next": llava_next,
+    "llava_onevision": llava_onevision,
+    "internvl": internvl,
+    "mllama": mllama,
+    "gemma3": gemma3,
 }
 FAMILIES: tuple[str, ...] = tuple(FAMILY_PARTS)
 
@@ -429,4 +658,4 @@ def parameters(folder: Path) -> int:
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", framework="pt") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - not a dict
