@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 def manifests() -> list[ModelManifest]:
-    """Entry point of the group `lmms_eval.models`: the dual encoders, to be imported when one is asked for."""
+    """Entry point of the group `lmms_eval.models`: this package's adapters, each imported when it is asked for."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
     return [
         ModelManifest("open_clip", simple_class_path=f"{__name__}.open_clip_models.OpenClip"),
         ModelManifest("hf_dual_encoder", simple_class_path=f"{__name__}.huggingface_models.HuggingFaceDualEncoder"),
+        ModelManifest("openai_multi_image", chat_class_path=f"{__name__}.openai_multi_image.OpenAIMultiImage"),
     ]
 
 

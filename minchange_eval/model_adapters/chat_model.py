@@ -142,7 +142,7 @@ class ChatModel(lmms):  # type: ignore[misc]
         self.own = {name: value for name, value in given.items() if name in self.own_args}
         self.accelerator = accelerator()
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
-        self.work: dict[str, float] = {"answers_computed": 0, "answers_from_log": 0, "seconds": 0}
+        self.work: dict[str, Any] = {"answers_computed": 0, "answers_from_log": 0, "seconds": 0}
         self._answers: dict[str, str] = {}
 
     @classmethod

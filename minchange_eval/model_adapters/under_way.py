@@ -1,0 +1,80 @@
+"""Many questions at once to a server: answers come out as they finish, and a failure takes none of them along."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+from minchange_eval.model_adapters.chat_server import NoReply
+
+GIVE_UP_AFTER = 8  # questions in a row without a reply: the server is gone, and asking the rest would take days
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+Q = TypeVar("Q", bound=_Keyed)
+
+
+class UnderWay(Generic[Q]):
+    """Questions that wait, are asked, or came to nothing.
+
+    Args:
+        questions: in the order in which they are asked.
+        answer: answers one; `NoReply` is a failure of this one, any other error ends them all.
+        most: how many are held at a time, whether sent or waiting to be sent again.
+
+    Attributes:
+        failed: why, for each question without a reply.
+        ready: finished answers that were not handed out yet.
+    """
+
+    def __init__(self, questions: Iterable[Q], answer: Callable[[Q], Awaitable[str]], most: int) -> None:
+        self.failed: list[str] = []
+        self.ready: dict[str, str] = {}
+        self._waiting = deque(questions)
+        self._answer, self._most = answer, most
+        self._tasks: dict[asyncio.Task[str], str] = {}
+        self._failed_in_a_row = 0
+
+    async def finished(self) -> dict[str, str]:
+        """The next answers by key; empty when there will be none."""
+        while not self.ready and (self._waiting or self._tasks) and self._failed_in_a_row < GIVE_UP_AFTER:
+            while self._waiting and len(self._tasks) < self._most:
+                question = self._waiting.popleft()
+                self._tasks[asyncio.ensure_future(self._answer(question))] = question.key
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._take(done)
+        return self.collected()
+
+    def collected(self) -> dict[str, str]:
+        """What is finished, without waiting."""
+        self._take([task for task in self._tasks if task.done() and not task.cancelled() and not task.exception()])
+        answers, self.ready = self.ready, {}
+        return answers
+
+    def _take(self, done: Iterable[asyncio.Task[str]]) -> None:
+        fatal: BaseException | None = None
+        for task in done:
+            key = self._tasks.pop(task)
+            error = task.exception()
+            if error is None:
+                self.ready[key] = task.result()
+                self._failed_in_a_row = 0
+            elif isinstance(error, NoReply):
+                self.failed.append(str(error))
+                self._failed_in_a_row += 1
+            else:
+                fatal = error
+        if fatal is not None:
+            raise fatal
+
+    async def abandon(self) -> None:
+        """Stop what is still being asked."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
