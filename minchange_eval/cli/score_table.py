@@ -98,7 +98,7 @@ def _row(name: str, value: MetricValue) -> tuple[str, ...]:
         value.name,
         f"{100 * value.value:.1f}",
         f"{100 * value.low:.1f} - {100 * value.high:.1f}",
-        f"{100 * value.chance:.1f}",
+        "-" if value.chance is None else f"{100 * value.chance:.1f}",
         str(value.n),
         str(value.unscored),
         str(value.ties),

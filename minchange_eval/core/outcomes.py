@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from minchange_eval.core.answers import Answer, Scored
 from minchange_eval.core.queries import Direction, Query
-from minchange_eval.core.scores import verdict
+from minchange_eval.core.scores import first_place, verdict
 
 
 class QueryOutcome(BaseModel):
@@ -62,6 +65,31 @@ class QueryOutcome(BaseModel):
         """What the forms of one question share: the identity of the question as released."""
         return self.query_id.removesuffix(f"@{self.form}") if self.form else self.query_id
 
+    @property
+    def chosen(self) -> int | None:
+        """Position, as shown, of the candidate that stands alone in first place; None for a tie or no answer."""
+        return first_place(self._answer, self.candidates)
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it was answered with scores of single images and texts; records before version 2 know no others."""
+        return self.scores is not None and self.scored in (None, "pairs")
+
+    def answered(self, **answer: Any) -> QueryOutcome:
+        """The same query with another answer, judged again; arguments are the fields of `core.answers.Answer`.
+
+        Raises:
+            ValueError: another number of scores than candidates.
+        """
+        given = Answer(**answer)
+        said = {name: value for name, value in vars(given).items() if name != "alternatives"}
+        judged = _flags(given, self.answers, self.candidates)
+        return self.model_copy(update={**said, "alternatives": dict(given.alternatives), **judged})
+
+    @property
+    def _answer(self) -> Answer:
+        return Answer(scores=self.scores, choice=self.choice)
+
 
 def outcome_of(query: Query, subset: str, answer: Answer, slices: tuple[str, ...] = ()) -> QueryOutcome:
     """Judge an answer to a query and put both down as one line.
@@ -69,7 +97,6 @@ def outcome_of(query: Query, subset: str, answer: Answer, slices: tuple[str, ...
     Raises:
         ValueError: the answer has another number of scores than the query has candidates.
     """
-    judged = verdict(answer, query.answers, query.candidates)
     return QueryOutcome(
         query_id=query.query_id,
         item_id=query.item_id,
@@ -88,8 +115,10 @@ def outcome_of(query: Query, subset: str, answer: Answer, slices: tuple[str, ...
         form=query.form,
         order=query.order,
         slices=slices,
-        hit=judged.hit,
-        unscored=judged.unscored,
-        tie=judged.tie,
-        near_tie=judged.near_tie,
+        **_flags(answer, query.answers, query.candidates),
     )
+
+
+def _flags(answer: Answer, answers: Sequence[int], candidates: int) -> dict[str, bool]:
+    judged = verdict(answer, answers, candidates)
+    return {"hit": judged.hit, "unscored": judged.unscored, "tie": judged.tie, "near_tie": judged.near_tie}

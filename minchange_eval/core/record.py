@@ -1,8 +1,9 @@
 """The run record: what was asked of which model, and everything it answered.
 
 JSON Lines, so that a record is read and compared line by line: the header first, then one line per query, sorted by
-task and query. What may differ between two runs of the same thing (host, times, work done) stands in the header's
-`run` part and nowhere else; the rest has the same bytes after any kill and on any number of ranks.
+task and query, without the fields that have their default. What may differ between two runs of the same thing (host,
+times, work done) stands in the header's `run` part and nowhere else; the rest has the same bytes after any kill and on
+any number of ranks.
 No NaN is ever written: a missing number is null, and a number that is not finite is an error.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ __all__ = [
     "write_record",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Model(BaseModel):
@@ -52,7 +53,7 @@ class ModelDescription(_Model):
         adapter: `open_clip`, `hf_dual_encoder`, …
         name: the model's name or folder, as a reader would look for it.
         weights_sha256: digest of the weights; None where they cannot be seen (a server).
-        settings: dtype, activation, processor, …; plain JSON values.
+        settings: dtype, activation, processor, …; plain JSON values. A chat adapter's `scoring` is among them.
         packages: versions that matter to the answers.
     """
 
@@ -62,36 +63,49 @@ class ModelDescription(_Model):
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     packages: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def scoring(self) -> str | None:
+        """How a chat adapter asks for answers; None for models that read no prompt, and for those that do not say."""
+        said = self.settings.get("scoring")
+        return said if isinstance(said, str) else None
+
 
 class TaskRecord(_Model):
     """What one task asked, as far as it decides whether two results may be compared.
 
     Attributes:
         name: the task, `spec_count`.
-        kind: `sets` or `questions`.
+        kind: `sets`, `questions` or `statements`.
+        variant: how this differs from the data set's own task (`cyclic`, `swapped`, `blank`, `otherpair`, `raw`,
+            `templates`); empty for that task itself.
         dataset: name of the prepared data, `spec`.
         subsets: the subsets asked for, by name.
         fingerprint: of the prepared data.
         synthetic: drawn by this project's generators, no official benchmark.
         protocol: whose published reading stands beside ours; `ours` where there is none.
-        prompt_sha256: digest of the prompt's template; None where none is read, as with dual encoders.
+        prompt_sha256: digest of all templates that the task may use; None where none is read, as with dual encoders.
+        prompt_source: whose words they are: `published`, `rebuilt` (the parts of the published prompt in our words),
+            `ours`, `released` (the data's own questions) or `released and published`; empty without a prompt.
         generation_kwargs: how words were decoded; empty where the answers are scores.
         limit, offset: as given; None and 0 for all.
         items: sets or questions that were asked.
         items_in_full: how many the subsets hold as prepared.
         items_released: how many they hold in a complete release; None where that is not known.
         rows_skipped: rows of the release that `prepare --skip-broken` left out.
+        left_out: items that this variant cannot ask (words that cannot be exchanged).
         queries: lines of this task in the record.
     """
 
     name: str
     kind: Kind
+    variant: str = ""
     dataset: str
     subsets: tuple[str, ...]
     fingerprint: str
     synthetic: bool = False
     protocol: Protocol = "ours"
     prompt_sha256: str | None = None
+    prompt_source: str = ""
     generation_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
     limit: float | None = None
     offset: int = 0
@@ -99,6 +113,7 @@ class TaskRecord(_Model):
     items_in_full: int
     items_released: int | None = None
     rows_skipped: int = 0
+    left_out: int = 0
     queries: int
 
 
@@ -129,6 +144,8 @@ class RunRecord(_Model):
         packages: versions of what took part.
         metrics: by task or group, this project's reading.
         published: by task or group, the paper's reading of the same answers, where it has one.
+        alternatives: by name of other scores of the same answers (`sum` over tokens where the mean is judged), then by
+            task or group: this project's reading of those, where every scored query has them.
         run: host, times and work; left out of every comparison.
         outcomes: by task, each sorted by query, each query once.
     """
@@ -140,6 +157,7 @@ class RunRecord(_Model):
     packages: dict[str, str] = Field(default_factory=dict)
     metrics: dict[str, tuple[MetricValue, ...]]
     published: dict[str, tuple[MetricValue, ...]] = Field(default_factory=dict)
+    alternatives: dict[str, dict[str, tuple[MetricValue, ...]]] = Field(default_factory=dict)
     run: RunPart = RunPart()
     outcomes: dict[str, tuple[QueryOutcome, ...]]
 
@@ -201,6 +219,7 @@ def make_record(
     together = {name: (name,) for name in by_name} | {name: tuple(sorted(of)) for name, of in (groups or {}).items()}
     metrics: dict[str, tuple[MetricValue, ...]] = {}
     published: dict[str, tuple[MetricValue, ...]] = {}
+    alternatives: dict[str, dict[str, tuple[MetricValue, ...]]] = {}
     for name, members in sorted(together.items()):
         first = by_name[members[0]]
         asked = [line for member in members for line in lines[member]]
@@ -208,6 +227,8 @@ def make_record(
         if first.protocol != "ours":
             alike = all(published_hit(line, first.protocol) == line.hit for line in asked)
             published[name] = metrics[name] if alike else summarize(asked, first.kind, protocol=first.protocol)
+        for other, lines_so in _judged_otherwise(asked).items():
+            alternatives.setdefault(other, {})[name] = summarize(lines_so, first.kind)
     return RunRecord(
         tasks=tuple(by_name.values()),
         groups={name: tuple(sorted(of)) for name, of in sorted((groups or {}).items())},
@@ -215,9 +236,25 @@ def make_record(
         packages=dict(sorted((packages or {}).items())),
         metrics=metrics,
         published=published,
+        alternatives=dict(sorted(alternatives.items())),
         run=run or RunPart(),
         outcomes=lines,
     )
+
+
+def _judged_otherwise(outcomes: Sequence[QueryOutcome]) -> dict[str, list[QueryOutcome]]:
+    """By name of the alternative scores that all scored outcomes have: the outcomes as those scores judge them."""
+    scored = [outcome for outcome in outcomes if outcome.scores is not None]
+    names = set.intersection(*(set(outcome.alternatives) for outcome in scored)) if scored else set()
+    return {
+        name: [
+            outcome
+            if outcome.scores is None
+            else outcome.answered(scores=outcome.alternatives[name], scored=outcome.scored, truncated=outcome.truncated)
+            for outcome in outcomes
+        ]
+        for name in sorted(names)
+    }
 
 
 def comparable_bytes(record: RunRecord) -> bytes:
@@ -255,7 +292,7 @@ def _lines(record: RunRecord, leave_out: set[str]) -> Iterator[bytes]:
     yield _line(record.model_dump(mode="json", exclude=leave_out))
     for task, outcomes in record.outcomes.items():
         for outcome in outcomes:
-            yield _line({"task": task, **outcome.model_dump(mode="json")})
+            yield _line({"task": task, **outcome.model_dump(mode="json", exclude_defaults=True)})
 
 
 def _line(content: Mapping[str, Any]) -> bytes:

@@ -124,6 +124,22 @@ def verdict(answer: Answer, answers: Sequence[int], candidates: int) -> Verdict:
     return Verdict(**{name: bool(flags[0]) for name, flags in vars(judged).items()})
 
 
+def first_place(answer: Answer, candidates: int) -> int | None:
+    """The candidate that an answer puts first, right or wrong; None where first place is shared or it is unscored.
+
+    Raises:
+        ValueError: another number of scores than candidates, or a choice out of range.
+
+    >>> [first_place(Answer(scores=scores), 2) for scores in ((0.1, 0.2), (0.2, 0.2), (0.1, None))]
+    [1, None, None]
+    """
+    with np.errstate(over="ignore"):
+        values = np.asarray(_scores_of(answer, candidates), dtype=np.float32)
+    if not np.isfinite(values).all() or (values == values.max()).sum() > 1:
+        return None
+    return int(values.argmax())
+
+
 def _scores_of(answer: Answer, candidates: int) -> Sequence[float]:
     """One score a candidate: a choice is 1 for the chosen one and 0 for the others, what is missing is NaN."""
     if answer.scores is not None:

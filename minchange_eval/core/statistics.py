@@ -11,7 +11,7 @@ Zou 2008, Statistics in Medicine 27(10) (intervals of a sum from intervals of it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -111,11 +111,11 @@ def normal_quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
 
 
-def student_quantile(degrees: float) -> float:
-    """Two-sided 95 % quantile of Student's t; below one degree of freedom, as for one."""
+def student_quantile(degrees: float, level: float = LEVEL) -> float:
+    """Two-sided quantile of Student's t; below one degree of freedom, as for one."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(degrees, 1.0), (1 + LEVEL) / 2))
+    return float(stdtrit(max(degrees, 1.0), (1 + level) / 2))
 
 
 def bootstrap_shares(hits: ArrayLike, totals: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
@@ -138,19 +138,24 @@ def bootstrap_shares(hits: ArrayLike, totals: ArrayLike, *, resamples: int = RES
         ValueError: wrong shapes, no clusters, a subset without results.
     """
     yes, all_ = _counts(hits, totals)
+    top, bottom = np.hsplit(_resampled_sums(np.hstack([yes, all_]), _strata(all_ > 0), resamples, seed), 2)
+    shares: Floats = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    return shares
+
+
+def _resampled_sums(values: Floats, strata: Sequence[NDArray[np.intp]], resamples: int, seed: int) -> Floats:
+    """[resamples, columns] sums over clusters, drawn within each stratum as `bootstrap_shares` says."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    sums = np.zeros((resamples, 2 * yes.shape[1]))
-    for members in _strata(all_ > 0):
-        rows, counts = np.unique(np.hstack([yes[members], all_[members]]), axis=0, return_counts=True)
+    sums = np.zeros((resamples, values.shape[1]))
+    for members in strata:
+        rows, counts = np.unique(values[members], axis=0, return_counts=True)
         size = len(members)
         if len(rows) == 1:
             sums += rows[0] * size
         else:
             drawn = rng.multinomial(size - 1, counts / size, size=resamples)
             sums += drawn @ rows * (size / (size - 1))
-    top, bottom = np.hsplit(sums, 2)
-    shares: Floats = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
-    return shares
+    return sums
 
 
 def _counts(hits: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
@@ -180,7 +185,7 @@ def _strata(present: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
 
 
 def cluster_intervals(
-    hits: ArrayLike, totals: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    hits: ArrayLike, totals: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[tuple[Interval, ...], Interval]:
     """The interval of each subset's share, and of their plain mean, over clusters.
 
@@ -192,6 +197,7 @@ def cluster_intervals(
     Args:
         hits: [clusters, subsets] yes results.
         totals: [clusters, subsets] results, 0 where a cluster does not lie in a subset.
+        level: how often the interval is to hold the truth.
 
     Raises:
         ValueError: as in `bootstrap_shares`.
@@ -202,7 +208,7 @@ def cluster_intervals(
     sizes = (all_ > 0).sum(axis=0)
 
     def subset_interval(s: int, degrees: int) -> Interval:
-        return _subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), student_quantile(degrees))
+        return _subset_interval(yes[:, s], all_[:, s], float(covariance[s, s]), student_quantile(degrees, level))
 
     apart = tuple(subset_interval(s, size - 1) for s, size in enumerate(sizes))
     if len(apart) == 1:
@@ -254,6 +260,35 @@ def _mean_interval(parts: Sequence[Interval], correlation: Floats) -> Interval:
     low = value - math.sqrt(max(0.0, float(below @ correlation @ below)))
     high = value + math.sqrt(max(0.0, float(above @ correlation @ above)))
     return Interval(value, max(0.0, low), min(1.0, high))
+
+
+def statistic_interval(
+    counts: ArrayLike, statistic: Callable[[Floats], Floats], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """The interval of any statistic in [0, 1] of counts summed over clusters.
+
+    Centred on the value less what the bootstrap finds it to be too high (a maximum or a variance grows with noise),
+    as wide as Student's quantile times the bootstrap's deviation; it always holds the value itself. Clusters of which
+    no resample gives another value are read as a share with n the number of clusters, as in `cluster_intervals`.
+
+    Args:
+        counts: [clusters, columns].
+        statistic: from sums over clusters, [..., columns], to values in [0, 1], [...].
+
+    Raises:
+        ValueError: not two-dimensional, or no clusters.
+    """
+    rows = np.asarray(counts, dtype=np.float64)
+    if rows.ndim != 2 or rows.size == 0:
+        raise ValueError(f"expected counts of shape [clusters, columns], got {rows.shape}")
+    rows = rows[rows.any(axis=1)] if rows.any() else rows[:1]
+    value = min(1.0, max(0.0, float(statistic(rows.sum(axis=0)))))
+    drawn = statistic(_resampled_sums(rows, [np.arange(len(rows))], resamples, seed))
+    if np.ptp(drawn) < _ROUNDING:
+        return share_interval(value * len(rows), len(rows))
+    centre = 2 * value - float(drawn.mean())
+    half = student_quantile(len(rows) - 1) * float(drawn.std(ddof=1))
+    return Interval(value, max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
 
 def sign_flip_p_value(differences: ArrayLike, *, draws: int = 100_000, seed: int = 0) -> float:

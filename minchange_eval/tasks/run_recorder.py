@@ -18,6 +18,7 @@ from minchange_eval.core.home import home
 from minchange_eval.core.metrics import Protocol
 from minchange_eval.core.record import (
     ModelDescription,
+    QueryOutcome,
     RunPart,
     RunRecord,
     TaskRecord,
@@ -31,12 +32,14 @@ from minchange_eval.tasks.store_task import StoreTask
 MOST_UNSCORED = 0.05  # share of a task's queries; more is a model that does not answer in the asked form
 _PACKAGES = ("minchange-eval", "lmms-eval", "datasets", "numpy", "pillow")
 # Which answers a paper's evaluation reads. Others have our reading only: SPEC asked no chat model, MED no encoder.
+# Scores of labels and options stand for words; where words are matched strictly, the two readings of them agree.
 _PROTOCOL_READS: Mapping[Protocol, tuple[str, ...]] = {
-    "ours": ("scores", "words"),
-    "spec": ("scores",),
-    "vismin": ("scores", "words"),
+    "ours": ("pairs", "labels", "options", "words"),
+    "spec": ("pairs",),
+    "vismin": ("pairs", "labels", "options", "words"),
     "med": ("words",),
 }
+_NOT_PUBLISHED = frozenset({"cyclic", "swapped", "templates"})  # no paper merges orders or wordings
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def _record(
 ) -> RunRecord:
     by_name = {task.canonical_name: task for task in tasks}  # `--tasks spec,spec_count` asks one task twice
     return make_record(
-        [_task_record(task, asked) for task in by_name.values()],
+        [_task_record(task, model, asked) for task in by_name.values()],
         {name: task.outcomes for name, task in by_name.items()},
         model,
         groups=groups,
@@ -143,31 +146,46 @@ def _record(
     )
 
 
-def _task_record(task: StoreTask, asked: Asked) -> TaskRecord:
+def _task_record(task: StoreTask, model: ModelDescription, asked: Asked) -> TaskRecord:
     outcomes = task.outcomes
-    in_words = any(outcome.text is not None for outcome in outcomes)
+    answers = _answered_with(outcomes, model)
+    prompted = model.scoring is not None or answers != "pairs"
     protocol: Protocol = task.config.metadata.get("protocol", "ours")
+    if task.variant in _NOT_PUBLISHED or answers not in _PROTOCOL_READS[protocol]:
+        protocol = "ours"
     items = len({outcome.item_id for outcome in outcomes})
     asked.require_all(task, items)
     card = task.store.card
     return TaskRecord(
         name=task.canonical_name,
         kind=task.kind,
+        variant=task.variant,
         dataset=card.name,
         subsets=task.subsets,
         fingerprint=card.fingerprint,
         synthetic=card.synthetic,
-        protocol=protocol if ("words" if in_words else "scores") in _PROTOCOL_READS[protocol] else "ours",
-        prompt_sha256=task.prompt.sha256 if task.prompt and in_words else None,
-        generation_kwargs=decoding_of(task) if in_words else {},
+        protocol=protocol,
+        prompt_sha256=task.prompt_sha256 if prompted else None,
+        prompt_source=task.prompt_source if prompted else "",
+        generation_kwargs=decoding_of(task) if answers == "words" else {},
         limit=asked.limit,
         offset=asked.offset,
         items=items,
         items_in_full=len(task.items),
         items_released=_released(task),
         rows_skipped=len(card.skipped),
+        left_out=task.left_out,
         queries=len(outcomes),
     )
+
+
+def _answered_with(outcomes: Sequence[QueryOutcome], model: ModelDescription) -> str:
+    """`words`, or what the scores are of; a task without any answer was asked for what its adapter asks for."""
+    if any(outcome.text is not None for outcome in outcomes):
+        return "words"
+    kinds = {"pairs" if outcome.of_pairs else outcome.scored for outcome in outcomes if outcome.scores is not None}
+    asked_for = {"generate": "words", "letters": "labels", "options": "options"}.get(model.scoring or "", "pairs")
+    return next((kind for kind in ("options", "labels", "pairs") if kind in kinds), asked_for)
 
 
 def _released(task: StoreTask) -> int | None:

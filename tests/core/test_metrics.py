@@ -216,7 +216,7 @@ def test_a_set_that_lacks_queries_is_incomplete_and_not_scored() -> None:
 def test_empty_input_and_the_wrong_kind_are_errors() -> None:
     with pytest.raises(ValueError, match="at least one query"):
         summarize([], "sets")
-    with pytest.raises(ValueError, match="choice question"):
+    with pytest.raises(ValueError, match="candidate set, got choice queries"):
         summarize([question_outcome(0, "t", "A")], "sets")
-    with pytest.raises(ValueError, match="candidate set"):
+    with pytest.raises(ValueError, match="choice question, got i2t queries"):
         summarize(set_outcomes("a", "s", RIGHT), "questions")

@@ -210,7 +210,7 @@ def _lines(tmp_path: Path) -> list[bytes]:
         (lambda lines: [b'{"schema_version":true}\n'], "line 1"),
         (lambda lines: [b"[" * 200_000], "line 1: expected JSON"),
         (
-            lambda lines: [lines[0].replace(b'"schema_version":1', b'"schema_version":99')],
+            lambda lines: [lines[0].replace(b'"schema_version":2', b'"schema_version":99')],
             "line 1: written with schema 99",
         ),
     ],
