@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Formatter
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -56,6 +57,11 @@ class Template:
     text: str
     labels: LabelStyle = "letters"
     reply_prefix: str = ""
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names in its text."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.text) if name)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,16 @@ def _templates(content: Mapping[str, Any]) -> dict[Direction, Template]:
     return {Direction(direction): Template(**template) for direction, template in content.items()}
 
 
+def applies(query: Query, prompt: Prompt) -> bool:
+    """Whether the query has all that the prompt's template names; not every item has boxes."""
+    return prompt.template(query.direction).fields <= _fields(query, ()).keys() | {"images"}
+
+
+def placed_images(question: str) -> int:
+    """How many images a released question says the place of."""
+    return len(_IMAGE_PLACE.findall(question))
+
+
 def candidate_labels(query: Query, prompt: Prompt) -> tuple[str, ...]:
     """The name of each candidate in the prompt and in the answer, in the query's order.
 
@@ -176,8 +192,14 @@ def render_match(image: ImageSource, caption: str, prompt: Prompt) -> tuple[Part
 
 
 def _filled(template: Template, query: Query, labels: tuple[str, ...]) -> tuple[Part, ...]:
+    fields = _fields(query, labels)
+    before, after = template.text.split("{images}")
+    return _without_blanks(before.format(**fields), *query.images, after.format(**fields))
+
+
+def _fields(query: Query, labels: tuple[str, ...]) -> dict[str, str]:
     named = [f"({label}) {text}" for label, text in zip(labels, query.texts, strict=False)]
-    fields = {
+    return {
         **dict(query.fields),
         "caption": query.texts[0],
         "question": query.question,
@@ -188,8 +210,6 @@ def _filled(template: Template, query: Query, labels: tuple[str, ...]) -> tuple[
         "texts": "\n".join(query.texts),
         "labels": ", ".join(labels),
     }
-    before, after = template.text.split("{images}")
-    return _without_blanks(before.format(**fields), *query.images, after.format(**fields))
 
 
 def _claim(statement: str) -> str:

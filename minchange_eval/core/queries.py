@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -78,8 +79,13 @@ class Query:
         return len(self.images) if self.direction is Direction.TEXT_TO_IMAGE else len(self.texts)
 
 
-def queries_of_set(item: CandidateSet) -> tuple[Query, ...]:
-    """K image-to-text queries, then K text-to-image queries, candidates in the released order."""
+def queries_of_set(item: CandidateSet, questions: Sequence[str] = ()) -> tuple[Query, ...]:
+    """K image-to-text queries, then K text-to-image queries, candidates in the released order.
+
+    Args:
+        questions: as released, one a query in this order; an empty one stands for none.
+    """
+    asked = (*questions, *[""] * (2 * item.k - len(questions)))
     image_to_text = tuple(
         Query(
             query_id=f"{item.set_id}/i2t/{i}",
@@ -88,6 +94,7 @@ def queries_of_set(item: CandidateSet) -> tuple[Query, ...]:
             images=(item.images[i],),
             texts=tuple(item.captions[j] for j in order),
             answers=(order.index(i),),
+            question=asked[i],
         )
         for i, order in enumerate(item.image_to_text)
     )
@@ -99,6 +106,7 @@ def queries_of_set(item: CandidateSet) -> tuple[Query, ...]:
             images=tuple(item.images[j] for j in order),
             texts=(item.query_captions[i],),
             answers=(order.index(i),),
+            question=asked[item.k + i],
         )
         for i, order in enumerate(item.text_to_image)
     )
@@ -128,8 +136,12 @@ def query_of_question(item: ChoiceQuestion, *, as_released: bool = False) -> Que
     )
 
 
-def query_of_statement(item: ChoiceQuestion) -> Query:
-    """The query of a statement about one image with the options `false` and `true`; its facts fill templates."""
+def query_of_statement(item: ChoiceQuestion, fields: Mapping[str, str] | None = None) -> Query:
+    """The query of a statement about one image with the options `false` and `true`.
+
+    Args:
+        fields: what templates may name beside the statement (`subject`, `relation`).
+    """
     return Query(
         query_id=f"{item.question_id}/statement",
         item_id=item.question_id,
@@ -138,7 +150,7 @@ def query_of_statement(item: ChoiceQuestion) -> Query:
         texts=item.options,
         answers=item.answers,
         question=item.question,
-        fields=tuple((name, str(value)) for name, value in item.facts.items()),
+        fields=tuple((fields or {}).items()),
     )
 
 

@@ -16,7 +16,7 @@ from minchange_eval.core.answers import write_scores
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.images import DECODING
 from minchange_eval.core.items import ImageSource
-from minchange_eval.core.queries import Query, candidate_scores
+from minchange_eval.core.queries import Direction, Query, candidate_scores
 from minchange_eval.core.record import ModelDescription
 from minchange_eval.model_adapters.arithmetic import hardware, lanes, same_bits
 from minchange_eval.model_adapters.embedding_log import EmbeddingLog, log_folder, text_key
@@ -147,6 +147,11 @@ class DualEncoder(lmms):  # type: ignore[misc]
         query = (request.metadata or {}).get("query")
         if not isinstance(query, Query):
             raise UsageError(_ONLY_OURS.format(adapter=self.adapter, asked=f"task {request.task_name}"))
+        if query.direction is Direction.STATEMENT:
+            raise UsageError(
+                f"--model {self.adapter}: compares one image with one text and cannot say whether a statement is true; "
+                f"run {request.task_name} with a chat model"
+            )
         return query
 
     def _encode(

@@ -125,7 +125,8 @@ def _patch_task_manager(module: ModuleType) -> None:
         folders = [include_path] if isinstance(include_path, str) else list(include_path or ())
         index: dict[str, Any] = initialize(self, [*folders, str(TASKS_FOLDER)], include_defaults)
         ours = initialize(self, [str(TASKS_FOLDER)], False)
-        return {**{ALIAS_PREFIX + name: entry for name, entry in ours.items()}, **index}
+        aliases = {ALIAS_PREFIX + name.removeprefix(ALIAS_PREFIX): entry for name, entry in ours.items()}
+        return {**aliases, **index}
 
     @functools.wraps(load)
     def load_and_tell(

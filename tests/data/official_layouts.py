@@ -103,13 +103,26 @@ def vismin_rows(
                 "id": str(number),
                 **{f"text_{i}": f"A {name} in way {i} of {category} {number}." for i in (0, 1)},
                 "category": category,
-                **{column: f"question {place}: <image_0> <image_1>" for place, column in enumerate(names)},
+                **dict(zip(names, _vismin_questions(f"{name} in way", f"{category} {number}"), strict=True)),
             }
             for i in (0, 1):
                 data = picture_bytes((seed, category, number, i), edge_px)
                 row[f"image_{i}"] = {"bytes": data, "path": f"{category}_{number}_{i}.jpg"}
             rows.append(row)
     return rows
+
+
+def _vismin_questions(before: str, after: str) -> tuple[str, ...]:
+    """Two questions about one image each, two about both, with places for the images."""
+    captions = [f"A {before} {i} of {after}." for i in (0, 1)]
+    options = f"(A) {captions[0]} (B) {captions[1]}"
+    return (
+        *(f"<image_{i}> Which caption belongs to the image? {options} Choices: A, B." for i in (0, 1)),
+        *(
+            f'First: <image_0> Second: <image_1> Which image is "{caption}"? Choices: First, Second.'
+            for caption in captions
+        ),
+    )
 
 
 def write_vismin_release(
