@@ -40,7 +40,15 @@ T = TypeVar("T")
 
 
 class NoReply(ModelError):  # noqa: N818 - what happened, as the other names in core.errors
-    """One request failed more often than there is patience for."""
+    """One request failed more often than there is patience for.
+
+    Attributes:
+        reached: there is a server; it said something, if only that it cannot.
+    """
+
+    def __init__(self, message: str, *, reached: bool) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 class Declined(ModelError):  # noqa: N818
@@ -127,6 +135,7 @@ class _Failure(Exception):  # noqa: N818
     """An attempt that may be repeated."""
 
     what: str
+    reached: bool = True
     congested: bool = False
     after_s: float | None = None
     retries: int | None = None
@@ -190,7 +199,7 @@ class ChatServer:
                 sent_at = time.monotonic()
                 deadline = deadline or sent_at + self._patience.total_timeout_s
                 if sent_at >= deadline:  # others were asked to wait, and so did this one
-                    raise NoReply(self._given_up(failure, attempt - 1, over=True))
+                    raise NoReply(self._given_up(failure, attempt - 1, over=True), reached=failure.reached)
                 self.counts["requests_sent" if attempt == 1 else "requests_repeated"] += 1
                 try:
                     answer = await self._attempt(method, path, content, read, deadline - sent_at)
@@ -204,7 +213,7 @@ class ChatServer:
             wait_s = self._patience.wait_s(attempt, failure.after_s)
             over = time.monotonic() + wait_s > deadline
             if over or attempt > min(retries, retries if failure.retries is None else failure.retries):
-                raise NoReply(self._given_up(failure, attempt, over))
+                raise NoReply(self._given_up(failure, attempt, over), reached=failure.reached)
             if failure.after_s is not None:
                 self._pace.pause(failure.after_s)
             await asyncio.sleep(wait_s)
@@ -225,9 +234,9 @@ class ChatServer:
             async with asyncio.timeout(timeout_s):
                 response, body = await self._exchange(method, f"{self.base_url}/{path}", content)
         except TimeoutError:
-            raise _Failure(f"no reply within {timeout_s:g} s", congested=True) from None
+            raise _Failure(f"no reply within {timeout_s:g} s", reached=False, congested=True) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise _Failure(self.hidden(_of_transport(error))) from None
+            raise _Failure(self.hidden(_of_transport(error)), reached=False) from None
         if response.status_code == 200:
             return self._read(body, read)
         if path == "models" and response.status_code in (404, 405, 501):
@@ -295,6 +304,8 @@ class ChatServer:
             if isinstance(said, dict) and name in said:
                 said = said[name]
         line = printable(" ".join((said if isinstance(said, str) else json.dumps(said)).split()))
+        if not line:
+            return "an empty body"
         return line if len(line) <= _LONGEST_QUOTE else f"{line[:_LONGEST_QUOTE]}…"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from loguru import logger
 
 from minchange_eval.core.answers import write_scores, write_unscored
-from minchange_eval.core.errors import IncompleteError, UsageError
+from minchange_eval.core.errors import IncompleteError, ModelError, UsageError
 from minchange_eval.core.record import ModelDescription
 from minchange_eval.model_adapters.chat_model import Ask, ChatModel
 from minchange_eval.model_adapters.chat_server import (
@@ -46,8 +46,8 @@ class OpenAIMultiImage(ChatModel):
 
     adapter = "openai_multi_image"
     own_args = (
-        "base_url", "model", "revision", "concurrency", "timeout_s", "total_timeout_s", "max_retries", "seed",
-        "temperature", "top_logprobs", "image_detail", "limit_field",
+        "base_url", "model", "revision", "concurrency", "timeout_s", "total_timeout_s", "max_retries", "first_wait_s",
+        "seed", "temperature", "top_logprobs", "image_detail", "limit_field",
     )  # fmt: skip
 
     def __init__(self, **given: Any) -> None:
@@ -73,6 +73,7 @@ class OpenAIMultiImage(ChatModel):
             timeout_s=_seconds("timeout_s", own.get("timeout_s"), usual.timeout_s),
             total_timeout_s=_seconds("total_timeout_s", own.get("total_timeout_s"), usual.total_timeout_s),
             max_retries=usual.max_retries if retries is None else retries,
+            first_wait_s=_seconds("first_wait_s", own.get("first_wait_s"), usual.first_wait_s),
         )
         self._settings = _request_settings(own)
         if self.options.scoring == "letters":
@@ -193,9 +194,13 @@ class OpenAIMultiImage(ChatModel):
         try:
             listed = self._once(lambda server: server.models())
         except NoReply as error:
-            raise NoReply(
-                f"server {self.base_url}: {error}; start it, or give its address as base_url=http://HOST:PORT/v1"
-            ) from None
+            if not error.reached:
+                raise ModelError(
+                    f"server {self.base_url}: {error}; start it, or give its address as base_url=http://HOST:PORT/v1"
+                ) from None
+            if not given:
+                raise ModelError(f"server {self.base_url}: does not list its models, {error}; give model=") from None
+            listed = []  # it may answer all the same: some have no listing that works
         roots = {entry["id"]: entry.get("root") for entry in listed}
         if not given and len(roots) != 1:
             names = ", ".join(sorted(roots)[:10]) or "no model"
@@ -259,9 +264,7 @@ def _check(given: dict[str, Any]) -> None:
             )
     for name in ("batch_size", "device"):
         if name in given:
-            raise UsageError(
-                f"--{name}: a server decides that itself; concurrency=N is how many questions it gets at once"
-            )
+            raise UsageError(f"--{name}: a server decides that itself; concurrency=N says how many it gets at once")
 
 
 def _base_url(given: object) -> str:
