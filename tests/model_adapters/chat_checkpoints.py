@@ -519,8 +519,8 @@ def internvl(made: Checkpoint) -> Parts:
 def mllama(made: Checkpoint) -> Parts:
     """Cross attention: one token an image, whose id is the vocabulary's size (no logit); gates start at zero.
 
-    A word attends to the last image before it only, so a cross layer needs a self-attending one after it to carry
-    the first image to the answer.
+    A word attends to the last image before it only, so a self-attending layer has to follow a cross layer to carry
+    the first image to the answer; one has to go before it too, for the first layer's cache tells the prompt's length.
     """
     from transformers import MllamaConfig, MllamaImageProcessor, MllamaProcessor
 
@@ -529,7 +529,10 @@ def mllama(made: Checkpoint) -> Parts:
     if tokenizer.image_token_id != len(tokenizer) - 1:
         raise ValueError(f"mllama: the image token must be the last one, got id {tokenizer.image_token_id}")
     size = {"height": made.image_px, "width": made.image_px}
-    text = made.text(tokenizer, vocab_size=len(tokenizer) - 1, cross_attention_layers=[0])
+    layers = made.layers + 1
+    text = made.text(
+        tokenizer, vocab_size=len(tokenizer) - 1, num_hidden_layers=layers, cross_attention_layers=[layers - 2]
+    )
     vision = made.vision(
         num_global_layers=1,
         attention_heads=made.vision_heads,
