@@ -18,6 +18,7 @@ def manifests() -> list[ModelManifest]:
     return [
         ModelManifest("open_clip", simple_class_path=f"{__name__}.open_clip_models.OpenClip"),
         ModelManifest("hf_dual_encoder", simple_class_path=f"{__name__}.huggingface_models.HuggingFaceDualEncoder"),
+        ModelManifest("hf_multi_image", chat_class_path=f"{__name__}.hf_multi_image.HuggingFaceMultiImage"),
         ModelManifest("openai_multi_image", chat_class_path=f"{__name__}.openai_multi_image.OpenAIMultiImage"),
     ]
 

@@ -41,12 +41,12 @@ class EncodingOptions:
             batch_size=count("batch_size", given.get("batch_size"), least=1),
             num_workers=count("num_workers", given.get("num_workers"), least=0),
             device=None if given.get("device") in (None, "") else str(given["device"]),
-            dtype=one_of("dtype", given.get("dtype", "fp32"), _DTYPES),
+            dtype=one_of("dtype", given.get("dtype", "fp32"), DTYPES),
             log=bool(flag("log", given.get("log", True))),
         )
 
 
-_DTYPES = {
+DTYPES = {
     "fp32": "fp32", "float32": "fp32", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16"
 }  # fmt: skip
 

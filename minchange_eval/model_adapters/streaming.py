@@ -110,16 +110,19 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "cublas_status_alloc_fai
 
 
 def _result(batch: Future[Rows], batch_size: int) -> Rows:
-    import torch
-
     try:
         return batch.result()
-    except torch.OutOfMemoryError as error:
-        raise BatchTooLargeError(_out_of_memory(batch_size)) from error
     except RuntimeError as error:
-        if not any(sign in str(error).lower() for sign in _NO_MEMORY):
+        if not is_out_of_memory(error):
             raise
         raise BatchTooLargeError(_out_of_memory(batch_size)) from error
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says that there is no more memory; on CPU it has no type of its own for that."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in _NO_MEMORY)
 
 
 def _out_of_memory(batch_size: int) -> str:

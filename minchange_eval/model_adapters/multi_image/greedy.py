@@ -1,0 +1,80 @@
+"""Replies in words: always the likeliest token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minchange_eval.model_adapters.multi_image.chat_prompts import Row
+from minchange_eval.model_adapters.multi_image.language_model import LanguageModel, State
+from minchange_eval.model_adapters.multi_image.questions import Found, Unanswered
+
+if TYPE_CHECKING:
+    import torch
+
+NOT_FINITE = Unanswered("the model's logits are not finite")
+
+
+class Greedy:
+    """Writes replies as `generate(do_sample=False)` of transformers does, from any state.
+
+    Args:
+        net: the model; what its generation_config says of ends and repetition holds here too.
+        tokenizer: its own.
+    """
+
+    def __init__(self, net: Any, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        config = net.generation_config
+        ends = config.eos_token_id if config.eos_token_id is not None else tokenizer.eos_token_id
+        self.ends = set(ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends])
+        self.penalty = float(getattr(config, "repetition_penalty", None) or 1.0)
+
+    def replies(
+        self, model: LanguageModel, state: State, rows: Sequence[Row], most: Sequence[int], until: Sequence[str]
+    ) -> list[Found]:
+        """The reply to each row.
+
+        Args:
+            state: the rows' own, with their cache.
+            most: per row, the most tokens of a reply.
+            until: texts that end a reply, and are no part of it.
+        """
+        written: list[list[int]] = [[] for _ in rows]
+        found: list[Found | None] = [None] * len(rows)
+        while True:
+            tokens = self._likeliest(state, rows, written)
+            finite = state.logits[:, -1].float().amax(dim=-1).isfinite().tolist()
+            for number, token in enumerate(tokens.tolist()):
+                if found[number] is None:
+                    found[number] = self._ended(written[number], token, most[number], until, finite[number])
+            if all(reply is not None for reply in found):
+                return [reply for reply in found if reply is not None]
+            state = model.step(state, tokens, rows)
+
+    def _ended(self, written: list[int], token: int, most: int, until: Sequence[str], finite: bool) -> Found | None:
+        """Take one more token; the reply, where it is at its end."""
+        if not finite:
+            return NOT_FINITE
+        if token in self.ends:
+            return self.text(written, until)
+        written.append(token)
+        text = self.text(written, until) if until or len(written) >= most else None
+        cut = text is not None and text != self.text(written, ())
+        return text if cut or len(written) >= most else None
+
+    def text(self, tokens: Sequence[int], until: Sequence[str]) -> str:
+        """Tokens as words, up to the first of the texts that end a reply."""
+        text = str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        return min((text.split(end, 1)[0] for end in until), key=len, default=text)
+
+    def _likeliest(self, state: State, rows: Sequence[Row], written: Sequence[Sequence[int]]) -> torch.Tensor:
+        import torch
+
+        logits = state.logits[:, -1].float()
+        if self.penalty != 1.0:
+            for number, row in enumerate(rows):
+                seen = torch.tensor([*row.ids.tolist(), *written[number]], device=logits.device)
+                own = logits[number, seen]
+                logits[number, seen] = torch.where(own < 0, own * self.penalty, own / self.penalty)
+        return logits.argmax(dim=-1)

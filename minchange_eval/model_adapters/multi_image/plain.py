@@ -1,0 +1,111 @@
+"""Models of which nothing can be reused: one prompt at a time, fed as the processor gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts
+from minchange_eval.model_adapters.multi_image.checkpoint import Loaded
+from minchange_eval.model_adapters.multi_image.greedy import NOT_FINITE, Greedy
+from minchange_eval.model_adapters.multi_image.questions import Found, Prompted, Question, Unanswered
+
+
+class PlainAnswering:
+    """Answers documents with a loaded model, each distinct prompt of a document once.
+
+    Args:
+        loaded: the model.
+        prompts: makes what it is fed with.
+        words: whether replies in words are wanted.
+
+    Attributes:
+        batch_size: 1.
+        work: what was computed, and what was not.
+    """
+
+    batch_size = 1
+
+    def __init__(self, loaded: Loaded, prompts: ChatPrompts, *, words: bool) -> None:
+        self._net, self._tokenizer, self._prompts, self._words = loaded.net, loaded.tokenizer, prompts, words
+        self._context = loaded.context
+        self._greedy = Greedy(loaded.net, loaded.tokenizer)
+        self.work = {"prompt_tokens_computed": 0, "prompt_tokens_reused": 0, "images_encoded": 0, "image_places": 0}
+
+    def answers(self, documents: Sequence[Sequence[Question]]) -> Iterator[dict[str, str]]:
+        """The answers of each document."""
+        for questions in documents:
+            known: dict[object, Found] = {}
+            answers = {}
+            for question in questions:
+                ask = question.ask
+                keys = [(prompt.turn, prompt.reply, ask.max_new_tokens, ask.until) for prompt in question.prompts]
+                for key, prompt in zip(keys, question.prompts, strict=True):
+                    if key not in known:
+                        known[key] = self._found(prompt, ask.max_new_tokens, ask.until)
+                answers[ask.key] = question.write([known[key] for key in keys])
+            yield answers
+
+    def log_probabilities(self, prompt: Prompted) -> Any:
+        """What could come next, [vocabulary], or the reply's tokens, [tokens], as log-probabilities."""
+        import torch
+
+        inputs, targets = self._inputs(prompt)
+        logits = self._net(**inputs, use_cache=False, logits_to_keep=max(1, len(targets))).logits[0].float()
+        values = torch.log_softmax(logits, dim=-1)
+        if targets:
+            values = values.gather(1, torch.tensor(targets, device=values.device)[:, None])
+        return values.reshape(-1).cpu().numpy()
+
+    def _found(self, prompt: Prompted, most: int, until: Sequence[str]) -> Found:
+        inputs, targets = self._inputs(prompt)
+        tokens = inputs["input_ids"].shape[1]
+        if tokens >= self._context:
+            return Unanswered(f"the prompt has {tokens} tokens, the model's context {self._context}")
+        if prompt.reply is not None and not targets:
+            return Unanswered("an option has no token that could be scored")
+        images = sum(not isinstance(part, str) for part in prompt.parts)
+        self.work["images_encoded"] += images
+        self.work["image_places"] += images
+        self.work["prompt_tokens_computed"] += tokens
+        if not self._words:
+            found: Found = self.log_probabilities(prompt)
+            return found
+        most = min(most, self._context - tokens)
+        output = self._net.generate(
+            **inputs, do_sample=False, max_new_tokens=most, output_logits=True, return_dict_in_generate=True,
+            pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+        )  # fmt: skip
+        if not all(step.isfinite().any() for step in output.logits):
+            return NOT_FINITE
+        written = output.sequences[0, tokens:].tolist()
+        return self._greedy.text([token for token in written if token not in self._greedy.ends], until)
+
+    def _inputs(self, prompt: Prompted) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """What the model is fed with, and the tokens of the reply."""
+        given = self._prompts.whole(prompt.parts, prompt.opening)
+        targets: tuple[int, ...] = ()
+        if prompt.reply is not None:
+            text = self._prompts.text(prompt.parts) + prompt.opening
+            targets = self._prompts.reply(prompt.reply, text)
+            given = {name: _longer(name, values, given["input_ids"].shape[1], targets) for name, values in given.items()}
+        placed = {}
+        for name, values in given.items():
+            dtype = self._net.dtype if values.is_floating_point() else None
+            placed[name] = values.to(self._net.device, dtype)
+        return placed, targets
+
+
+def _longer(name: str, values: Any, tokens: int, reply: Sequence[int]) -> Any:
+    """An input with all but the last token of a reply behind it; what has no entry a token stays as it is."""
+    import torch
+
+    if values.dim() < 2 or values.shape[1] != tokens or values.is_floating_point() or len(reply) < 2:
+        return values
+    if name == "input_ids":
+        more = torch.tensor([list(reply[:-1])])
+    elif name.endswith("type_ids"):
+        more = torch.zeros_like(values[:, :1]).expand(-1, len(reply) - 1)
+    else:  # a mask goes on as it ended
+        more = values[:, -1:].expand(-1, len(reply) - 1, *values.shape[2:])
+    return torch.cat([values, more], dim=1)

@@ -1,0 +1,178 @@
+"""What a request needs to know of a model, and how its answer is written from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minchange_eval.core.answers import Scored, write_scores, write_unscored
+from minchange_eval.core.errors import UsageError
+from minchange_eval.core.items import ImageSource
+from minchange_eval.core.prompts import LABELS, Part, Prompt, render_match, render_without_options
+from minchange_eval.core.queries import Direction, Query
+from minchange_eval.model_adapters.chat_model import Ask
+from minchange_eval.model_adapters.multi_image.labels import Spellings
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """Why a prompt got no answer."""
+
+    reason: str
+
+
+# log-probabilities of the next token [vocabulary] or of a reply's tokens [tokens], a reply in words, or neither
+Found = NDArray[np.float32] | str | Unanswered
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """One prompt to a model.
+
+    Attributes:
+        parts: words and images.
+        opening: with what the reply begins.
+        reply: the reply whose tokens are to be scored; None: whatever comes next.
+    """
+
+    parts: tuple[Part, ...]
+    opening: str = ""
+    reply: str | None = None
+
+    @property
+    def turn(self) -> tuple[object, ...]:
+        """Equal for equal turns, whatever the reply."""
+        return (*(part if isinstance(part, str) else (part.sha256,) for part in self.parts), self.opening)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request as prompts.
+
+    Attributes:
+        ask: the request.
+        prompts: what is to be found out.
+        write: the answer, from what was found of each prompt.
+    """
+
+    ask: Ask
+    prompts: tuple[Prompted, ...]
+    write: Callable[[Sequence[Found]], str]
+
+
+class Questions:
+    """Turns requests into prompts, in the way asked for.
+
+    Args:
+        scoring: `generate`, `letters` or `options`.
+        arranged: the turn as it is to be sent.
+        spellings: of the tokenizer; needed where labels are scored.
+        normalise: `mean` or `sum` over the tokens of an option; the other is kept beside it.
+    """
+
+    def __init__(
+        self,
+        scoring: str,
+        arranged: Callable[[Sequence[Part]], tuple[Part, ...]],
+        spellings: Callable[[], Spellings],
+        normalise: str,
+    ) -> None:
+        self._scoring, self._arranged, self._normalise = scoring, arranged, normalise
+        self._spellings = spellings
+
+    def of(self, ask: Ask) -> Question:
+        """The prompts of a request.
+
+        Raises:
+            UsageError: it has no candidates to score, or its benchmark no wording for this scoring.
+        """
+        if self._scoring == "generate":
+            return Question(ask, (Prompted(self._arranged(ask.parts)),), _words)
+        labels = ask.labels
+        assert ask.query is not None
+        assert ask.prompt is not None
+        if self._scoring == "letters":
+            opening = ask.prompt.template(ask.query.direction).reply_prefix
+            tokens = self._spellings().of(labels)
+            return Question(ask, (Prompted(self._arranged(ask.parts), opening),), partial(_labels, tokens))
+        if ask.query.direction is Direction.STATEMENT:
+            return self._of_replies(ask, ask.parts, labels)
+        if ask.query.direction is Direction.CHOICE:
+            return self._of_replies(ask, _without_options(ask.query, ask.prompt), ask.query.texts)
+        return self._of_pairs(ask, ask.query, ask.prompt)
+
+    def _of_replies(self, ask: Ask, parts: Sequence[Part], replies: Sequence[str]) -> Question:
+        shown = self._arranged(parts)
+        prompts = tuple(Prompted(shown, reply=reply) for reply in replies)
+        return Question(ask, prompts, partial(_options, self._normalise))
+
+    def _of_pairs(self, ask: Ask, query: Query, prompt: Prompt) -> Question:
+        if prompt.match is None:
+            raise UsageError(f"prompt {prompt.name}: has no wording for one image and one caption; use scoring=letters")
+        names = LABELS[prompt.match.labels][:2]
+        tokens = self._spellings().of(names)
+        pairs: list[tuple[ImageSource, str]] = [(image, text) for image in query.images for text in query.texts]
+        prompts = tuple(
+            Prompted(self._arranged(render_match(image, text, prompt)), prompt.match.reply_prefix)
+            for image, text in pairs
+        )
+        return Question(ask, prompts, partial(_pairs, tokens))
+
+
+def _without_options(query: Query, prompt: Prompt) -> tuple[Part, ...]:
+    try:
+        return render_without_options(query, prompt)
+    except ValueError as error:
+        raise UsageError(f"{error}; use scoring=letters or scoring=generate") from error
+
+
+def _words(found: Sequence[Found]) -> str:
+    (reply,) = found
+    return write_unscored(reply.reason) if isinstance(reply, Unanswered) else str(reply)
+
+
+def _labels(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
+    """The log-probability of each label: of all its spellings together."""
+    (after,) = found
+    if not isinstance(after, np.ndarray):
+        return _words(found)
+    return _written([_together(after, spelled) for spelled in tokens], "labels")
+
+
+def _options(normalise: str, found: Sequence[Found]) -> str:
+    """The log-probability of each option's tokens, their mean and their sum."""
+    for one in found:
+        if isinstance(one, Unanswered):
+            return write_unscored(one.reason)
+    tokens = [one.astype(np.float64) for one in found if isinstance(one, np.ndarray)]
+    sums, means = [float(one.sum()) for one in tokens], [float(one.mean()) for one in tokens]
+    first, second = (means, sums) if normalise == "mean" else (sums, means)
+    return _written(first, "options", {"sum" if normalise == "mean" else "mean": second})
+
+
+def _pairs(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
+    """The log-probability of "yes" for each pair, as VQAScore has it; beside it the log-odds against "no".
+
+    Source: VQAScore, arXiv:2404.01291, equation 1.
+    """
+    for one in found:
+        if isinstance(one, Unanswered):
+            return write_unscored(one.reason)
+    no, yes = (
+        [_together(one, tokens[place]) for one in found if isinstance(one, np.ndarray)] for place in (0, 1)
+    )
+    return _written(yes, "pairs", {"yes_over_no": [a - b for a, b in zip(yes, no, strict=True)]})
+
+
+def _together(after: NDArray[np.float32], tokens: Sequence[int]) -> float:
+    values = after[list(tokens)].astype(np.float64)
+    return float(np.logaddexp.reduce(values))
+
+
+def _written(scores: Sequence[float], scored: Scored, others: dict[str, list[float]] | None = None) -> str:
+    alternatives = {name: np.array(values, dtype=np.float32) for name, values in (others or {}).items()}
+    return write_scores(np.array(scores, dtype=np.float32), scored=scored, alternatives=alternatives)
