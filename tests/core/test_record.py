@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minchange_eval.core.answers import Answer, read_answer
+from minchange_eval.core.answers import Answer, read_answer, write_unscored
 from minchange_eval.core.errors import DataError, MinchangeError
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
@@ -54,6 +55,29 @@ def question_outcomes() -> list[QueryOutcome]:
     return [outcome_of(query_of_question(item), "Counting", read_answer("Answer: B – zwei\u2028\ud800", "AB"))]
 
 
+def cyclic_outcomes() -> list[QueryOutcome]:
+    """Two orders of two questions whose options were scored, with the sums beside the means; one is too long."""
+    outcomes = []
+    for number in range(2):
+        item = ChoiceQuestion(f"c{number}", "Counting", (BytesImage("i", b"i"),), "How many?", ("one", "two"), (1,))
+        query = query_of_question(item)
+        for place, order in enumerate(((0, 1), (1, 0))):
+            form = replace(
+                query,
+                query_id=f"{query.query_id}@cyclic{place}",
+                form=f"cyclic{place}",
+                order=order,
+                answers=(order.index(1),),
+            )
+            said = json.dumps({
+                "scores": [-0.5 - place, -1.5 + place], "truncated": 0, "scored": "options",
+                "alternatives": {"sum": [-4.5, -2.25]},
+            })  # fmt: skip
+            reply = write_unscored("the prompt has 5012 tokens, the model's context 4096") if number and place else said
+            outcomes.append(outcome_of(form, "Counting", read_answer(reply, "AB"), slices=("options: two",)))
+    return outcomes
+
+
 def task(name: str, kind: Any, lines: int, **more: Any) -> TaskRecord:
     return TaskRecord(
         name=name, kind=kind, dataset=name, subsets=(name,), fingerprint="f" * 64, items=1, items_in_full=9,
@@ -81,6 +105,53 @@ def sample_record(**changes: Any) -> RunRecord:
         "run": RunPart(host="here", started="2025-01-01T00:00:00Z", seconds=1.5, work={"images_encoded": 10}),
     }
     return make_record(**(arguments | changes))
+
+
+def record_of_forms() -> RunRecord:
+    """A sample with a task in cyclic orders."""
+    tasks = [
+        *sample_record().tasks,
+        task(
+            "med_cyclic", "questions", 4, variant="cyclic", prompt_source="rebuilt", prompt_sha256="1" * 64, left_out=2
+        ),
+    ]
+    outcomes = {**sample_record().outcomes, "med_cyclic": tuple(cyclic_outcomes())}
+    model = ModelDescription(adapter="hf_multi_image", name="tiny", settings={"scoring": "options"})
+    return sample_record(tasks=tasks, outcomes=outcomes, model=model)
+
+
+def test_a_record_of_forms_and_other_scores_comes_back_equal(tmp_path: Path) -> None:
+    record = record_of_forms()
+    write_record(record, tmp_path / "r.jsonl")
+    assert read_record(tmp_path / "r.jsonl") == record
+
+
+def test_other_scores_of_the_same_answers_have_metrics_of_their_own() -> None:
+    record = record_of_forms()
+    assert set(record.alternatives) == {"sum"}
+    assert set(record.alternatives["sum"]) == {"med_cyclic"}
+    means, sums = (
+        {v.name: v for v in values if not v.subset}
+        for values in (record.metrics["med_cyclic"], record.alternatives["sum"]["med_cyclic"])
+    )
+    assert means.keys() == sums.keys()
+    assert means["micro"].unscored == sums["micro"].unscored == 1
+    assert (means["consistency"].value, sums["consistency"].value) == (0.5, 0.0)  # the sums always choose B
+    assert (means["position_bias"].value, sums["position_bias"].value) == (pytest.approx(1 / 3), 1.0)
+
+
+def test_a_line_has_no_field_that_has_its_default(tmp_path: Path) -> None:
+    write_record(sample_record(), tmp_path / "r.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_bytes().splitlines()[1:]]
+    held = {"task", "query_id", "item_id", "subset", "direction", "candidates", "answers", "images"}
+    held |= {"hit", "unscored", "tie", "near_tie"}
+    assert set(lines[-1]) == held | {"scores"}
+    assert set(lines[0]) == held | {"choice", "text"}
+
+
+def test_how_a_chat_adapter_asks_stands_in_its_settings() -> None:
+    assert record_of_forms().model.scoring == "options"
+    assert sample_record().model.scoring is None
 
 
 def test_a_record_comes_back_equal(tmp_path: Path) -> None:
@@ -243,7 +314,8 @@ def test_any_bytes_are_either_a_record_or_a_data_error(
 def test_records_of_every_earlier_version_keep_loading(path: Path) -> None:
     record = read_record(path)
     assert record.model.name == "tiny"
-    assert {name: len(lines) for name, lines in record.outcomes.items()} == {"med": 1, "spec_a": 12, "spec_b": 8}
+    held = {name: len(lines) for name, lines in record.outcomes.items()}
+    assert held == {"med": 1, "spec_a": 12, "spec_b": 8} | ({} if path.stem == "v1" else {"med_cyclic": 4})
     assert {value.name for value in record.metrics["spec"]} >= {"i2t_accuracy", "pair_mean"}
 
 

@@ -21,6 +21,7 @@ from minchange_eval.core.statistics import (
     share_interval,
     sign_flip_p_value,
     smallest_detectable_effect,
+    statistic_interval,
     student_quantile,
     wilson_interval,
 )
@@ -221,6 +222,63 @@ def test_subsets_that_share_their_images_widen_the_interval_of_their_mean() -> N
     assert ratio == pytest.approx(math.sqrt(2), abs=0.03)
 
 
+def _variance_of_shares(sums: Any) -> Any:
+    hits, totals = np.split(np.asarray(sums), 2, axis=-1)
+    return (hits / totals).var(axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "columns", "spread", "likeness"),
+    [
+        (12, 3, 0.1, 0.5),
+        (44, 3, 0.1, 0.5),
+        (44, 10, 0.0, 0.5),
+        (44, 10, 0.1, 0.5),
+        (200, 8, 0.05, 0.8),
+        (200, 3, 0.3, 0),
+    ],
+)
+def test_intervals_of_a_variance_of_shares_cover_at_least_91_percent(
+    clusters: int, columns: int, spread: float, likeness: float
+) -> None:
+    rng = np.random.default_rng(0)
+    steps = np.linspace(-1, 1, columns)
+    shares = 0.55 + spread * steps / steps.std()
+    runs, covered = 300, 0
+    for run in range(runs):
+        alike = rng.random((clusters, 1)) < likeness
+        drawn = np.where(alike, rng.random((clusters, 1)), rng.random((clusters, columns)))
+        counts = np.hstack([drawn < shares, np.ones((clusters, columns))])
+        interval = statistic_interval(counts, _variance_of_shares, resamples=200, seed=run)
+        covered += interval.low <= spread**2 + 1e-12 and spread**2 <= interval.high + 1e-12
+    assert covered / runs >= 0.91 - 3 * math.sqrt(0.91 * 0.09 / runs)
+
+
+def test_a_statistic_that_no_resample_changes_is_read_as_a_share_of_the_clusters() -> None:
+    interval = statistic_interval(np.ones((30, 4)), _variance_of_shares)
+    assert interval == share_interval(0, 30)
+    assert statistic_interval(np.zeros((3, 2)), lambda sums: sums[..., 0]) == share_interval(0, 1)
+
+
+def test_a_share_as_a_statistic_has_the_bootstraps_own_interval() -> None:
+    rng = np.random.default_rng(0)
+    counts = np.hstack([rng.binomial(9, 0.4, (200, 1)), np.full((200, 1), 9)])
+    got = statistic_interval(counts, lambda sums: sums[..., 0] / sums[..., 1])
+    (expected,), _ = cluster_intervals(counts[:, :1], counts[:, 1:])
+    assert (got.low, got.value, got.high) == pytest.approx((expected.low, expected.value, expected.high), abs=0.003)
+
+
+def test_a_higher_level_gives_a_wider_interval_and_95_percent_is_the_usual_one() -> None:
+    rng = np.random.default_rng(0)
+    hits, totals = rng.binomial(4, 0.4, (50, 2)), np.full((50, 2), 4)
+    widths = []
+    for level in (0.9, 0.95, 0.99):
+        apart, mean = cluster_intervals(hits, totals, level=level)
+        widths.append((apart[0].high - apart[0].low, mean.high - mean.low))
+    assert widths == sorted(widths)
+    assert cluster_intervals(hits, totals, level=0.95) == cluster_intervals(hits, totals)
+
+
 def _enumerated(differences: list[int]) -> float:
     observed = abs(sum(differences))
     signs = list(itertools.product((1, -1), repeat=len(differences)))
@@ -298,6 +356,7 @@ def test_an_n_too_small_for_any_effect_is_none() -> None:
         lambda: cluster_intervals([[2]], [[1]]),
         lambda: cluster_intervals([[0, 0]], [[1, 0]]),
         lambda: cluster_intervals([0], [1]),
+        lambda: statistic_interval([1, 2], lambda sums: sums),
         lambda: sign_flip_p_value([]),
         lambda: sign_flip_p_value([float("nan")]),
         lambda: smallest_detectable_effect(0, 0.5),
