@@ -320,3 +320,11 @@ def test_ctrl_c_ends_the_run_with_what_is_done_in_the_log(start: Start, tmp_path
 
 def test_sets_have_nothing_in_common() -> None:
     assert len({image.sha256 for item in sets(5) for image in item.images}) == 10
+
+
+def test_a_statement_is_refused_before_anything_is_encoded(tiny: Path) -> None:
+    lm = model(tiny)
+    asked = Query("v/statement", "v", Direction.STATEMENT, (picture(1),), ("false", "true"), (1,), "The cat is here.")
+    with pytest.raises(UsageError, match=r"cannot say whether a statement is true; run .* with a chat model"):
+        lm.generate_until(requests_of([*queries(1), asked]))
+    assert lm.work["images_encoded"] == 0

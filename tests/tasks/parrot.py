@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lmms_eval.api.model import lmms
 from PIL import Image
+
+# What each style of prompt says, and the first (for statements: the affirmative) answer in it.
+_STYLES = (
+    (r"\bFirst, Second", "First"),
+    (r"`Answer: A`", "Answer: A"),
+    (r"\(A\)|\bA[.:]|\bA, B|\bA or B|\bA if|\bA for", "A"),
+    (r"\b[Yy]es\b", "Yes"),
+    (r"\b[Tt]rue\b", "True"),
+)
 
 
 class Parrot(lmms):
@@ -28,8 +38,9 @@ class Parrot(lmms):
         for request in requests:
             context, _settings, doc_to_visual, doc_id, task, split = request.args
             pictures = doc_to_visual(self.task_dict[task][split][doc_id])
+            assert pictures
             assert all(isinstance(picture, Image.Image) for picture in pictures)
-            answers.append(_first_option(context))
+            answers.append(first_option(context))
         return answers
 
 
@@ -46,9 +57,10 @@ class ParrotChat(Parrot):
             kinds = [part["type"] for part in message["content"]]
             assert kinds.count("text") >= 1
             assert kinds.count("image") >= 1
-            answers.append(_first_option("".join(p["text"] for p in message["content"] if p["type"] == "text")))
+            answers.append(first_option("".join(p["text"] for p in message["content"] if p["type"] == "text")))
         return answers
 
 
-def _first_option(prompt: str) -> str:
-    return "First" if "Choices: First" in prompt else "Answer: A"
+def first_option(prompt: str) -> str:
+    """The first option that a prompt names, in its own words."""
+    return next(answer for style, answer in _STYLES if re.search(style, prompt))
