@@ -26,6 +26,7 @@ from minchange_eval.model_adapters.multi_image.features import Features
 from minchange_eval.model_adapters.multi_image.labels import Spellings
 from minchange_eval.model_adapters.multi_image.language_model import grows_plainly
 from minchange_eval.model_adapters.multi_image.plain import PlainAnswering
+from minchange_eval.model_adapters.multi_image.probe import Probe, probe
 from minchange_eval.model_adapters.multi_image.questions import Question, Questions
 from minchange_eval.model_adapters.multi_image.side_by_side import LAYOUT, with_one_image
 from minchange_eval.model_adapters.ranks import chosen_device
@@ -87,6 +88,7 @@ class HuggingFaceMultiImage(ChatModel):
         )
         self._questions = Questions(self.options.scoring, self._arranged, lambda: self._spellings, self._normalise)
         self._stitched = 0
+        self._probed = False
         self.description = self._describe()
 
     @property
@@ -98,6 +100,9 @@ class HuggingFaceMultiImage(ChatModel):
         """All questions of a document together; see `multi_image.answering`."""
         import torch
 
+        if not self._probed:
+            self.probe().check()
+            self._probed = True
         with same_bits(self._device), torch.inference_mode():
             documents = [[self._questions.of(ask) for ask in asked] for asked in _by_document(asks)]
             answering = self._answering()
@@ -105,6 +110,15 @@ class HuggingFaceMultiImage(ChatModel):
                 yield from answering.answers(documents)
             finally:
                 self._count(answering)
+
+    def probe(self) -> Probe:
+        """Ask about two almost equal images in every way that this run uses."""
+        import torch
+
+        with same_bits(self._device), torch.inference_mode():
+            return probe(
+                self.loaded, self.prompts, self.features, several=self._images == "many", prefix=self._prefix
+            )
 
     def clean(self) -> None:
         """Give the model's memory back; lmms-eval calls it after the last request."""
