@@ -92,16 +92,20 @@ class FaultServer:
     """
 
     def __init__(self, behave: Callable[[Asked], Said] = lambda asked: reply("B")) -> None:
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self.start_over(behave)
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def start_over(self, behave: Callable[[Asked], Said]) -> None:
+        """At the same address, as if nothing had been asked."""
         self.behave = behave
         self.asked: list[Asked] = []
         self.answered: Counter[bytes] = Counter()
         self.models: list[dict[str, Any]] | Said = [{"id": "m", "root": "/weights/m"}]
-        self._lock = threading.Lock()
         self._seen: dict[bytes, list[int]] = {}
-        self._under_way = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
-        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     def __enter__(self) -> FaultServer:
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()

@@ -1,0 +1,250 @@
+"""`lmms_eval --model openai_multi_image` as users meet it: exit codes, kills, the key, and a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minchange_eval.core.errors import ExitCode
+from minchange_eval.core.record import comparable_bytes
+from minchange_eval.data.prepare import prepare
+from tests.cli.runs import Run, Runner
+from tests.model_adapters.chat_checkpoints import write_checkpoint
+from tests.model_adapters.fault_server import Asked, FaultServer, Said, error, reply
+
+SHARED_MED = Path(__file__).parents[2].parent / "shared" / "data" / "med_sample"
+KEY = "sk-marker-0123456789/abcdef"
+ITEMS = 40
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    started = Runner(tmp_path_factory.mktemp("runs"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a small med_mini, and the real pairs where they are at hand."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINCHANGE_HOME", str(folder))
+        prepare("med_mini")
+        if SHARED_MED.is_dir():
+            prepare("med", SHARED_MED)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_answers_yet(home: Path) -> None:
+    shutil.rmtree(home / "answers", ignore_errors=True)
+
+
+def letter(asked: Asked) -> Said:
+    """The same letter for the same prompt."""
+    return reply("Answer: " + "ABCD"[zlib.crc32(asked.words.encode()) % 4])
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[FaultServer]:
+    with FaultServer(letter) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def undisturbed(runner: Runner, one_server: FaultServer, home: Path) -> bytes:
+    """The record of a run in which nothing went wrong."""
+    run = ask(runner, one_server, home, model_args=",log=false")
+    assert run.code == ExitCode.OK, run.output
+    assert sum(one_server.answered.values()) == ITEMS
+    return comparable_bytes(run.record)
+
+
+@pytest.fixture
+def server(one_server: FaultServer) -> FaultServer:
+    """At one address for all tests, which is part of the record."""
+    one_server.start_over(letter)
+    return one_server
+
+
+def ask(runner: Runner, server: FaultServer, home: Path, *options: str, model_args: str = "", **how: object) -> Run:
+    arguments = f"base_url={server.base_url},first_wait_s=0.01{model_args}"
+    argv = ["--model", "openai_multi_image", "--model_args", arguments, "--tasks", "med_mini", "--limit", str(ITEMS)]
+    return runner.run([*argv, *options], home, env={"OPENAI_API_KEY": KEY}, **how)  # type: ignore[arg-type]
+
+
+def test_a_failing_server_ends_with_3_and_the_second_run_asks_the_rest_for_the_same_record(
+    runner: Runner, undisturbed: bytes, server: FaultServer, home: Path
+) -> None:
+    server.behave = lambda asked: letter(asked) if asked.number % 5 else error(500, "boom")
+    failed = ask(runner, server, home, model_args=",max_retries=1")
+    assert failed.code == ExitCode.INCOMPLETE, failed.output
+    assert "of 40 questions got no reply (HTTP 500 (boom), after 2 attempts)" in failed.output.splitlines()[-1]
+    answered = sum(server.answered.values())
+    server.behave = letter
+    resumed = ask(runner, server, home)
+    assert resumed.code == ExitCode.OK, resumed.output
+    assert comparable_bytes(resumed.record) == undisturbed
+    assert sum(server.answered.values()) == ITEMS
+    assert resumed.record.run.work["answers_from_log"] == answered
+    assert resumed.record.run.work["prompt_tokens"] == 100 * (ITEMS - answered)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_halfway_goes_on_and_ends_with_the_same_record(
+    runner: Runner, undisturbed: bytes, server: FaultServer, home: Path, end: signal.Signals
+) -> None:
+    server.behave = lambda asked: Said(letter(asked).body, wait_s=0.1)
+    ended = ask(runner, server, home, model_args=",concurrency=2", end=(end, 0.7))
+    assert ended.code == (-signal.SIGKILL if end == signal.SIGKILL else ExitCode.INTERRUPTED), ended.output
+    if end == signal.SIGINT:
+        assert ended.output.splitlines()[-1].startswith("lmms_eval: interrupted; what was finished is logged")
+        assert "Traceback" not in ended.output
+    server.behave = letter
+    resumed = ask(runner, server, home)
+    assert resumed.code == ExitCode.OK, resumed.output
+    assert comparable_bytes(resumed.record) == undisturbed
+    assert resumed.record.run.work["answers_from_log"] > 0
+    assert sum(server.answered.values()) <= ITEMS + 2  # what was under way is asked again, what was finished is not
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(runner: Runner, server: FaultServer, home: Path) -> None:
+    server.behave = lambda asked: error(401, "no such key")
+    refused = ask(runner, server, home)
+    assert refused.code == ExitCode.USAGE
+    last = f"server {server.base_url}: HTTP 401 (no such key); it refuses the key in OPENAI_API_KEY"
+    assert refused.output.splitlines()[-1] == last
+    assert "Traceback" not in refused.output
+
+
+def test_a_server_that_is_not_there_is_one_line_and_exit_code_70(runner: Runner, home: Path) -> None:
+    with FaultServer() as gone:
+        pass
+    run = ask(runner, gone, home)
+    assert run.code == ExitCode.INTERNAL
+    assert f"server {gone.base_url}: no connection" in run.output.splitlines()[-1]
+    assert "Traceback" not in run.output
+
+
+def test_replies_that_cannot_be_read_are_unscored_and_the_run_incomplete(
+    runner: Runner, server: FaultServer, home: Path
+) -> None:
+    unreadable = {4: "", 8: "x" * 2**20, 12: "\x1b[2J\x00\x07"}
+    server.behave = lambda asked: reply(unreadable[asked.number]) if asked.number in unreadable else letter(asked)
+    run = ask(runner, server, home)
+    assert run.code == ExitCode.INCOMPLETE, run.output
+    assert sum(outcome.unscored for outcome in run.record.outcomes["med_mini"]) == 3
+    assert "\x1b[2J" not in run.output
+    assert run.record_path.stat().st_size < 2**18
+
+
+def test_the_key_is_in_nothing_that_a_run_prints_or_writes(runner: Runner, server: FaultServer, home: Path) -> None:
+    def echoing(asked: Asked) -> Said:
+        if asked.number % 3:
+            said = reply(f"Answer: A {asked.headers['Authorization']}", model=KEY)
+            return Said(said.body, headers={"X-Echo": KEY})
+        return error(400, f"maximum context length; headers {json.dumps(dict(asked.headers))}", X_Echo=KEY)
+
+    server.behave = echoing
+    before = "import logging; logging.basicConfig(level=logging.DEBUG)"
+    output = home / "output"
+    options = ["--verbosity", "DEBUG", "--log_samples", "--output_path", str(output)]
+    run = ask(runner, server, home, *options, before=before)
+    assert run.code == ExitCode.INCOMPLETE, run.output
+    assert run.record.run.work["prompts_declined"] == ITEMS // 3
+    written = [path for path in home.rglob("*") if path.is_file()]
+    assert any(output in path.parents for path in written)
+    assert any(home / "answers" in path.parents for path in written)
+    for content in [run.output.encode(), *(path.read_bytes() for path in written)]:
+        assert KEY.encode() not in content
+        assert json.dumps(KEY)[1:-1].replace("/", "\\/").encode() not in content
+
+
+# --- a server from a package ---
+
+
+def letters_only(folder: Path) -> Path:
+    """A random checkpoint that can say nothing but the letters of four options."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    write_checkpoint("qwen2_vl", folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    letters = {tokenizer.convert_tokens_to_ids(name) for name in "ABCD"}
+    settings = GenerationConfig.from_pretrained(folder)
+    settings.suppress_tokens = [token for token in range(len(tokenizer)) if token not in letters]
+    settings.save_pretrained(folder)
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """`transformers serve` with a tiny checkpoint: its address and the checkpoint."""
+    pytest.importorskip("uvicorn", reason="transformers[serving] is not installed")
+    pytest.importorskip("fastapi", reason="transformers[serving] is not installed")
+    folder = tmp_path_factory.mktemp("served")
+    checkpoint, port = letters_only(folder / "qwen2_vl"), free_port()
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(checkpoint), "--device", "cpu"]
+    environment = {**os.environ, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with (folder / "log").open("wb") as log:
+        started = subprocess.Popen([*command, "--port", str(port)], stdout=log, stderr=log, env=environment)
+    try:
+        _wait_for(f"http://localhost:{port}/health", started)
+        yield f"http://localhost:{port}/v1", checkpoint
+    finally:
+        started.terminate()
+        started.wait(30)
+
+
+def _wait_for(url: str, started: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert started.poll() is None, "the server ended"
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - our own address
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError("the server never answered")
+
+
+@pytest.mark.slow
+def test_transformers_serve_answers_the_mini_suite_and_the_real_pairs_in_words(
+    runner: Runner, home: Path, served: tuple[str, Path]
+) -> None:
+    url, checkpoint = served
+    tasks = ["med_mini", "vismin_mini_object", *(["med"] if SHARED_MED.is_dir() else [])]
+    argv = ["--model", "openai_multi_image", "--tasks", ",".join(tasks), "--limit", "3"]
+    argv += ["--gen_kwargs", "max_new_tokens=1"]
+    arguments = f"base_url={url},model={checkpoint},scoring=letters"
+    run = runner.run([*argv, "--model_args", arguments], home, env={"HF_HOME": str(checkpoint.parent)})
+    assert run.record.model.name == str(checkpoint)
+    work = run.record.run.work
+    # it ignores `logprobs`: every reply is read as words, which is said once
+    assert work["replies_read_as_words"] == work["answers_computed"]
+    assert run.output.count("reads the replies' words instead") == 1
+    assert int(str(work["prompt_tokens"])) > 1000
+    for task in tasks:
+        if task.startswith("med"):
+            outcomes = run.record.outcomes[task]
+            assert len(outcomes) == 3
+            assert {outcome.text for outcome in outcomes} <= set("ABCD")
