@@ -148,7 +148,7 @@ def _record(
 
 def _task_record(task: StoreTask, model: ModelDescription, asked: Asked) -> TaskRecord:
     outcomes = task.outcomes
-    answers = _answered_with(outcomes, model)
+    answers = answered_with(outcomes, model)
     prompted = model.scoring is not None or answers != "pairs"
     protocol: Protocol = task.config.metadata.get("protocol", "ours")
     if task.variant in _NOT_PUBLISHED or answers not in _PROTOCOL_READS[protocol]:
@@ -179,7 +179,7 @@ def _task_record(task: StoreTask, model: ModelDescription, asked: Asked) -> Task
     )
 
 
-def _answered_with(outcomes: Sequence[QueryOutcome], model: ModelDescription) -> str:
+def answered_with(outcomes: Sequence[QueryOutcome], model: ModelDescription) -> str:
     """`words`, or what the scores are of; a task without any answer was asked for what its adapter asks for."""
     if any(outcome.text is not None for outcome in outcomes):
         return "words"
