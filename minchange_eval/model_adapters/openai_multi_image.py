@@ -64,6 +64,7 @@ class OpenAIMultiImage(ChatModel):
                 "model_args scoring=options: a chat server gives no log-probability of a given text; "
                 "use letters or generate, or --model hf_multi_image"
             )
+        self.device = self.accelerator.device  # where lmms-eval gathers the ranks' counts; nothing is computed here
         own = self.own
         self.base_url = _base_url(own.get("base_url"))
         self.concurrency = count("concurrency", own.get("concurrency"), least=1) or 16
