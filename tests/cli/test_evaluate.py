@@ -180,7 +180,16 @@ def test_the_listing_names_our_tasks_and_their_aliases(runner: Runner, home: Pat
     run = runner.run(["--tasks", "list"], home)
     assert run.code == 0, run.output
     listed = {line.removeprefix(" - ") for line in run.output.splitlines()}
-    assert {"spec", "spec_count", "minchange_spec_count", "med_mini", "spec_cls"} <= listed
+    named = {
+        "spec",
+        "spec_count",
+        "minchange_spec_count",
+        "med_mini",
+        "spec_cls",
+        "vsr_zeroshot",
+        "minchange_companions",
+    }
+    assert named <= listed
 
 
 def test_a_task_asked_for_twice_counts_once(runner: Runner, home: Path, model: list[str]) -> None:

@@ -18,7 +18,7 @@ from minchange_eval.tasks.hook import TASKS_FOLDER
 from minchange_eval.tasks.prompts import prompt, prompt_names
 from minchange_eval.tasks.store_task import CandidateSetTask, ChoiceTask, StatementTask
 from minchange_eval.tasks.variants import Variant
-from tests.tasks.rendered import STATEMENT
+from tests.tasks.rendered import SNAPSHOT, STATEMENT
 
 
 class Loader(yaml.SafeLoader):
@@ -139,6 +139,17 @@ def test_every_task_is_found_by_its_name_and_its_alias_and_the_companions_are_al
     assert index["minchange_companions"]["type"] == "group"
     assert set(companions["task"]) <= set(index)
     assert len(set(companions["task"])) == len(companions["task"])
+
+
+def test_the_docs_name_every_task_and_show_prompts_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    subsets = {path.stem for path in TASKS if "subset" in read(path)["metadata"] and not path.stem.startswith("vsr")}
+    assert [path.stem for path in FILES if path.stem not in subsets and f"`{path.stem}`" not in page] == []
+    assert all(f"`{name}`" in page for name in read(COMPANIONS)["task"])
+    examples = page.split("```text\n")[1:]
+    assert len(examples) > 10
+    blocks = {block.partition("\n")[2].strip() for block in SNAPSHOT.read_text(encoding="utf-8").split("=== ")}
+    assert [example for text in examples if (example := text.partition("\n```")[0].strip()) not in blocks] == []
 
 
 def test_every_set_metric_of_the_record_is_in_lmms_evals_table_too() -> None:
