@@ -3,7 +3,7 @@
 A server lists the likeliest tokens (20 at most) of each place in the reply. The place that counts is the first with
 something behind the form's prefix (`Answer:`), blanks and opening marks. There the probabilities of all listed
 spellings of a label are summed. A label that is not listed has no score that could be known, only a bound: see
-`label_scores`. Why, and what was left: docs/decisions/0070-labels-that-are-not-listed.md.
+`label_scores`. Why, and what was left: docs/decisions/0091-labels-that-are-not-listed.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 NEVER = -9999.0  # how servers write a probability of zero; minus infinity is no score
 _ROUNDING = 1e-6  # of the reported numbers
 SPELLINGS = 8  # tokens that may spell one label: `A`, ` A`, `(A`, `A.`, … of which some may not be listed
-_BEFORE = " \t\r\n▁ĠĊ([{*_\"'`“‘#"
+_BEFORE = " \t\r\n▁ĠĊ([{<*_\"'`“‘「#"
 _BEHIND = " \t\r\n▁Ġ)]}*_\"'`”’.,:;"
 
 
