@@ -19,6 +19,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from minchange_eval.core.choice_reading import read_choice
+
 # What the scores of an answer are of: `pairs` of one image and one text, each scored apart from the question (dual
 # encoders, "does this image show …?"); `labels`, the candidates' names after the prompt; `options`, their own words.
 Scored = Literal["pairs", "labels", "options"]
@@ -123,8 +125,7 @@ def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -
     written = _read_written(text, len(folded))
     if written is not None:
         return written
-    found = _read_label(_plain(text), labels)
-    return Answer(choice=None if found is None else folded.index(found.casefold()), text=text)
+    return Answer(choice=read_choice(text, labels, options), text=text)
 
 
 def _read_written(text: str, candidates: int) -> Answer | None:
@@ -158,112 +159,6 @@ def _is_score(value: object) -> bool:
     if value is None or isinstance(value, float):
         return True
     return type(value) is int and abs(value) < 2**1000  # a longer integer has no float
-
-
-_LONGEST = 20_000  # characters; no reply that answers is longer, and each pattern below reads them in linear time
-
-
-def _plain(text: str) -> str:
-    """The reply without its reasoning and without marks, blanks collapsed; empty if it ends while still thinking."""
-    spoken = re.split("</think>", text, flags=re.IGNORECASE)[-1]
-    if len(spoken) > _LONGEST or re.search("<think>", spoken, re.IGNORECASE):
-        return ""
-    spoken = re.sub(r"\\(?:text|textbf|mathrm|mathbf) ?\{([^{}]*)\}", r"\1", spoken)
-    spoken = re.sub(r"\\boxed ?\{([^{}]*)\}", r" answer: \1 ", spoken)
-    spoken = re.sub(r"<answer>([^<]*)</answer>", r" answer: \1 ", spoken, flags=re.IGNORECASE)
-    spoken = re.sub(r"[*`_#\"“”$]+", "", spoken)
-    spoken = re.sub(r"[^\S\n]+", " ", spoken)
-    return re.sub(r" ?\n[ \n]*", "\n", spoken).strip()
-
-
-# In a plain text one blank or one line break stands between words, so no pattern needs to repeat them.
-_STATED = r"\banswer\b\s?(?:(?:is|should be|must be)\b\s?:?|[:=\-–]+)\s?"
-_LEAD_IN = r"(?:(?:the|option|choice|image|picture|caption|answer|candidate) )*[(\[]? ?"
-_NOUNS = r"(?:image|picture|photo|option|choice|caption|one)\b"
-_NOUN = rf"(?: {_NOUNS})?"
-
-# Words that follow a label but no article: `A is`, `A in the` name a candidate, `A cat`, `A better view` need not.
-_AFTER_LABEL = (
-    r"(?:is|isn['’]t|does|doesn['’]t|has|hasn['’]t|looks|seems|sounds|appears|shows|says|matches|aligns|fits|fails|"
-    r"corresponds|describes|because|since|as|and|or|nor|but|than|if|so|which|that|the|this|it|in|on|at|for|with|to|from|by)(?![\w-])"
-)
-_VERB = r"(?:is|was|does|has|looks|seems|shows|says|can|cannot|could|may|might|would|matches|aligns|fits|corresponds)\b"
-_AGREES = (
-    r"(?:(?:is|looks|seems) )?(?:(?:the|a|more|most|much|clearly|definitely|indeed) )*"
-    r"(?:correct|right|true|best|better|answer|closest|closer|accurate|match|matches|aligns|fits|corresponds)\b"
-)
-_REASON = r"(?:because|since|as)\b"
-
-# Anywhere after an answer these take it back or doubt it; right behind it, a few more do.
-_WITHDRAWN = re.compile(
-    r"\b(?:wrong|incorrect|false|maybe|perhaps|actually|unsure|unclear|uncertain|not sure|not certain|hmm+|let me|"
-    r"neither|rather(?! than)|no(?= ?[.,;!?]|$)|wait(?=[,.!…])|"
-    rf"(?<!each )other(?= {_NOUNS}| ?[.,;!?]|$))\b",
-    re.IGNORECASE,
-)
-_WITHHELD = re.compile(r"[)\]]? ?(?:(?:or|nor)\b|[/&]|[.,:;–-]? ?(?:not|never)\b|[^.!\n]*\?)", re.IGNORECASE)
-_DENIED = re.compile(
-    r"\b(?:not|neither|nor|never|cannot|none|both|either|unsure|unclear|other)\b|n['’]t\b", re.IGNORECASE
-)
-_CLAUSE = re.compile(r"[.!?;:,\n]|\b(?:so|thus|hence|therefore|then|and|but)\b", re.IGNORECASE)
-_NOT_SAID = re.compile(_DENIED.pattern + r"|\b(?:if|whether|unless|suppose|assuming|maybe|perhaps)\b", re.IGNORECASE)
-
-
-def _label_patterns(labels: Sequence[str]) -> tuple[str, str]:
-    """Two patterns with one group each: a label that can be an answer, and any mention of a label.
-
-    All letters are read by the same rule, or scores would depend on where the truth stands: `A cat` may begin with an
-    article, so neither it nor `B cat` is an answer. A mention is also a letter that is called one (`option A sounds
-    odd`), and a word anywhere.
-    """
-    upper = "".join(re.escape(label.upper()) for label in labels if len(label) == 1)
-    lower = "".join(re.escape(label.lower()) for label in labels if len(label) == 1)
-    words = "|".join(re.escape(label) for label in labels if len(label) > 1)
-    answers, mentions = [], []
-    if upper:
-        letter = rf"[{upper}](?! (?!(?i:{_AFTER_LABEL}))\w)|(?<!\w\.)[{lower}](?=\s?(?:[.)\]:,;!?/](?!\w)|$))"
-        answers.append(letter)
-        mentions.append(rf"{letter}|(?i:(?<=option )|(?<=choice )|(?<=caption ))[{upper}]")
-    if words:
-        answers.append(rf"(?ai:{words})(?!,(?! (?:{_REASON}))| (?!(?i:{_AFTER_LABEL}))(?!(?i:{_NOUNS}))\w)")
-        mentions.append(rf"(?ai:{words})")
-    answer, mention = (rf"(?<![\w'’])({'|'.join(parts)})(?!['’]|-?\w)" for parts in (answers, mentions))
-    return answer, mention
-
-
-def _read_label(plain: str, labels: Sequence[str]) -> str | None:
-    answer, mention = _label_patterns(labels)
-    said = list(re.finditer(rf"(?i:{_STATED}{_LEAD_IN}){answer}", plain))
-    if any(_NOT_SAID.search(_CLAUSE.split(plain[max(0, one.start() - 200) : one.start()])[-1]) for one in said):
-        return None
-    opened = None if said else re.match(rf"(?i:{_LEAD_IN}){answer}", plain)
-    first = said[0] if said else opened
-    if first is None:
-        return None
-    rest = plain[first.end() :]
-    if not _stands(rest) or (opened and not _opens(rest, is_letter=len(opened[1]) == 1)):
-        return None
-    named = {found.casefold() for found in (first[1], *re.findall(mention, rest))}
-    return first[1] if len(named) == 1 else None
-
-
-def _stands(rest: str) -> bool:
-    """Whether what follows a label leaves it as it was said."""
-    if _WITHHELD.match(rest) or _WITHDRAWN.search(rest):
-        return False
-    if re.match(rf"[)\]]?(?i:{_NOUN} {_VERB})", rest):  # a sentence about the candidate: it must say that it is right
-        return bool(re.match(rf"[)\]]?(?i:{_NOUN} {_AGREES})", rest)) and not _DENIED.search(rest)
-    return True
-
-
-def _opens(rest: str, *, is_letter: bool) -> bool:
-    """Whether a label that opens a reply is its answer: alone, set apart, or followed by a reason or by praise."""
-    if re.fullmatch(rf"[)\]]?(?i:{_NOUN})[\s.,:;!)\]]*", rest):
-        return True
-    if re.match(r"[)\]]|\s?[.:]|\n" if is_letter else r"[)\]]? ?\.|\n", rest):
-        return True
-    praised = rf"{_NOUN},? {_REASON}|{_NOUN} {_AGREES}|" + ("," if is_letter else f" {_NOUNS},")
-    return bool(re.match(rf"(?i:{praised})", rest)) and not _DENIED.search(rest)
 
 
 _IN_BRACKETS = re.compile(r"[^(]*\(([^)]*)\)")  # from the start: one pass, however many are opened

@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minchange_eval.core.answers import med_letter, read_answer, vismin_matches, vismin_normalised, write_scores
+
+
+@dataclass(frozen=True)
+class Case:
+    """A reply of the corpus, and the position that it chooses; None where it is unreadable."""
+
+    style: str
+    labels: tuple[str, ...]
+    options: tuple[str, ...]
+    reply: str
+    choice: int | None
+
+
+def _corpus() -> list[Case]:
+    cases = []
+    for path in sorted((Path(__file__).parent / "replies").glob("*.toml")):
+        for group in tomllib.loads(path.read_text(encoding="utf-8"))["group"]:
+            shown = (group["style"], tuple(group["labels"]), tuple(group.get("options", ())))
+            cases += [Case(*shown, reply, None) for reply in group["unreadable"]]
+            cases += [Case(*shown, reply, int(at)) for at, replies in group["reads"].items() for reply in replies]
+    return cases
+
+
+CORPUS = _corpus()
+STYLES = {
+    *("letters of 2", "letters of 4", "letters of 9", "ordinals of 2", "ordinals of 3", "ordinals of 9"),
+    *("yes/no", "yes/no with options", "true/false", "true/not", "A/B", "letters with options", "short options"),
+}
+cases = st.sampled_from(CORPUS)
 
 LETTERS, NINE, WORDS = "ABCD", "ABCDEFGHI", ("First", "Second")
 
@@ -201,8 +233,8 @@ for unit in UNITS:
     for before in ("", "Answer: A", "the answer is", "A is", "First", "First image is", '{"scores":'):
         for length in (19_900, 100_000):
             reply = (before + unit * length)[:length] + " x"
-            for labels in ("ABCD", ("First", "Second")):
-                read_answer(reply, labels)
+            for labels in ("ABCD", ("First", "Second"), ("Not", "True")):
+                read_answer(reply, labels, ("a dog", "dog", "a", "the option the")[: len(labels)])
             vismin_normalised(reply), med_letter(reply)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -226,7 +258,8 @@ def test_scores_come_back_as_the_same_float32(scores: list[float], truncated: in
 
 def test_scores_are_written_as_strict_json_in_their_shortest_form() -> None:
     text = write_scores(np.array([0.1, np.inf, -np.inf, np.nan], dtype=np.float32))
-    assert json.loads(text, parse_constant=pytest.fail) == {"scores": [0.1, None, None, None], "truncated": 0}
+    scores = [0.1, None, None, None]
+    assert json.loads(text, parse_constant=pytest.fail) == {"scores": scores, "truncated": 0, "scored": "pairs"}
 
 
 @given(st.text())
@@ -262,3 +295,74 @@ def test_meds_letter_is_the_first_one_after_answer_and_none_is_drawn() -> None:
     assert med_letter("Answer: a\nAnswer: B") == "A"
     assert med_letter("answer: A") is None
     assert med_letter("The answer is A") is None
+
+
+def _ids(case: Case) -> str:
+    return f"{case.style}: {case.reply[:50]!r}".encode("ascii", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=_ids)
+def test_each_reply_of_the_corpus_is_read_as_a_person_reads_it(case: Case) -> None:
+    assert read_answer(case.reply, case.labels, case.options).choice == case.choice
+
+
+def test_the_corpus_has_at_least_300_replies_and_both_kinds_in_every_style() -> None:
+    assert len({(case.style, case.reply) for case in CORPUS}) == len(CORPUS) >= 300
+    read = {case.style for case in CORPUS if case.choice is not None}
+    unreadable = {case.style for case in CORPUS if case.choice is None}
+    assert read == unreadable == STYLES
+    assert all(
+        {case.choice for case in CORPUS if case.style == style} >= {0, 1}
+        for style in STYLES - {"letters of 9", "ordinals of 9"}
+    )
+
+
+@given(
+    cases,
+    st.sampled_from(["{}", " {}", "{}\n", "\n\n {} \t", "**{}**", "\ufeff{}", "<think>A? No.</think>\n{}", "{}</s>"]),
+)
+def test_blanks_bold_type_and_reasoning_around_a_reply_change_nothing(case: Case, around: str) -> None:
+    if "\\" in case.reply or "think" in case.reply or "```" in case.reply or "</" in case.reply:
+        return
+    assert read_answer(around.replace("{}", case.reply), case.labels, case.options).choice == case.choice
+
+
+@given(cases, st.randoms(use_true_random=False))
+def test_candidates_in_another_order_are_chosen_at_their_new_place(case: Case, random: object) -> None:
+    order = list(range(len(case.labels)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    labels = [case.labels[place] for place in order]
+    options = [case.options[place] for place in order] if case.options else []
+    choice = read_answer(case.reply, labels, options).choice
+    assert (None if choice is None else order[choice]) == case.choice
+
+
+WORDS_OF_REPLIES = sorted({word for case in CORPUS for word in case.reply.split()})
+pieces = st.lists(st.sampled_from(WORDS_OF_REPLIES) | st.text(max_size=3), max_size=25).map(" ".join)
+any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=60)
+
+
+@given(cases, pieces | any_text)
+def test_whatever_is_said_the_choice_is_one_of_the_labels(case: Case, reply: str) -> None:
+    choice = read_answer(reply, case.labels, case.options).choice
+    assert choice is None or choice in range(len(case.labels))
+
+
+@given(cases, cases)
+def test_two_replies_that_differ_are_never_read_as_a_third(one: Case, other: Case) -> None:
+    reply = f"{one.reply}\n{other.reply}"
+    choice = read_answer(reply, one.labels, one.options).choice
+    assert choice is None or choice in range(len(one.labels))
+
+
+def test_a_reply_of_a_megabyte_is_unreadable_at_once() -> None:
+    for unit in ("A", "B. ", "answer ", "the answer is ", "\n", "<think>", "\\boxed{", "'", "é", "\u200b", "\ud800"):
+        for labels, options in (("AB", ("a dog", "a cat")), (WORDS, ()), (("No", "Yes"), ("false", "true"))):
+            assert read_answer(unit * (1_000_000 // len(unit)), labels, options).choice is None
+
+
+def test_options_that_are_equal_or_called_like_labels_are_not_read_in_their_own_words() -> None:
+    assert read_answer("two dogs", "ABC", ("Two dogs", "two dogs.", "a cat")).choice is None
+    assert read_answer("B", "AB", ("B", "A")).choice == 1  # the letter is what was asked for
+    assert read_answer("-5", "AB", ("5", "-5")).choice is None
+    assert read_answer("the image", "AB", ("the image", "a dog")).choice == 0
