@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from minchange_eval.core.errors import DataError, MinchangeError
-from minchange_eval.core.metrics import Kind, MetricValue, Protocol, published_hit, summarize
+from minchange_eval.core.metrics import Kind, MetricValue, Protocol, summarize
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
+from minchange_eval.core.readings import published_hit
 from minchange_eval.core.whole_files import write_whole
 
 __all__ = [

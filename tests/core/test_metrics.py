@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from minchange_eval.core.answers import Answer, read_answer
 from minchange_eval.core.errors import IncompleteError
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
-from minchange_eval.core.metrics import MetricValue, published_hit, summarize, whole
+from minchange_eval.core.metrics import MetricValue, summarize, whole
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
 from minchange_eval.core.queries import Direction, candidate_scores, queries_of_set, query_of_question
+from minchange_eval.core.readings import published_hit
 from minchange_eval.core.scores import candidate_set_scores
 
 

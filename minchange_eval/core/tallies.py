@@ -1,0 +1,223 @@
+"""What one candidate set or question adds to each metric that is a share of yes/no results.
+
+A tally says how many results an item has, how many are yes and what guessing would get; values, intervals and chance
+are then the same few sums for all metrics (`core.metrics`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from minchange_eval.core.chance import AnswerKind, chance, query_chance
+from minchange_eval.core.errors import IncompleteError
+from minchange_eval.core.forms import Forms, consistency_chance, consistent
+from minchange_eval.core.outcomes import QueryOutcome
+from minchange_eval.core.queries import Direction
+from minchange_eval.core.readings import Protocol, published_hit
+from minchange_eval.core.statistics import clusters_of
+
+Kind = Literal["sets", "questions", "statements"]
+
+SET_METRICS = ("i2t_accuracy", "t2i_accuracy", "text_score", "image_score", "group_score", "pair_mean")
+QUESTION_METRICS = ("macro", "micro")
+STATEMENT_METRICS = ("accuracy", "accuracy_true", "accuracy_false", "yes_rate", "answered")
+# of tasks that ask each question in several forms; `spread` and `bias` of several wordings, `position_bias` of orders
+FORM_METRICS = ("consistency", "position_bias", "spread", "bias")
+METRICS: Mapping[Kind, tuple[str, ...]] = {
+    "sets": SET_METRICS,
+    "questions": QUESTION_METRICS,
+    "statements": STATEMENT_METRICS,
+}
+SLICED_METRICS: Mapping[Kind, tuple[str, ...]] = {
+    "sets": ("i2t_accuracy", "t2i_accuracy"),
+    "questions": ("accuracy",),
+    "statements": ("accuracy",),
+}
+_TRUE = 1  # the candidates of a statement are false and true, in this order
+
+
+@dataclass(frozen=True)
+class JudgedItem:
+    """A candidate set or a question with the outcome, the hit and the slices of each of its queries."""
+
+    item_id: str
+    subset: str
+    queries: tuple[QueryOutcome, ...]
+    hits: tuple[bool, ...]
+    slices: tuple[tuple[str, ...], ...]
+    cluster: int
+
+    def of(self, *directions: Direction) -> list[tuple[QueryOutcome, bool]]:
+        """Its queries of these directions, each with its hit."""
+        return [
+            (query, hit) for query, hit in zip(self.queries, self.hits, strict=True) if query.direction in directions
+        ]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one item adds to one metric: `hits` of `total` yes/no results, and the queries that were read."""
+
+    subset: str
+    cluster: int
+    hits: int
+    total: int
+    chance: float | None  # of one result
+    n: int
+    read: tuple[QueryOutcome, ...]
+
+
+def items_of(outcomes: Iterable[QueryOutcome], protocol: Protocol) -> list[JudgedItem]:
+    """Items in the order of subset and id, so that no sum depends on the order in which outcomes came."""
+    grouped: dict[tuple[str, str], list[QueryOutcome]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.query_id):
+        grouped.setdefault((outcome.subset, outcome.item_id), []).append(outcome)
+    if not grouped:
+        raise ValueError("expected outcomes of at least one query, got none")
+    keys = sorted(grouped)
+    clusters = clusters_of(
+        [f"item {subset}/{item_id}", *sorted({image for query in grouped[subset, item_id] for image in query.images})]
+        for subset, item_id in keys
+    )
+    return [
+        JudgedItem(
+            item_id=key[1],
+            subset=key[0],
+            queries=tuple(grouped[key]),
+            hits=tuple(published_hit(query, protocol) for query in grouped[key]),
+            slices=tuple(query.slices for query in grouped[key]),
+            cluster=int(cluster),
+        )
+        for key, cluster in zip(keys, clusters, strict=True)
+    ]
+
+
+def with_wordings(item: JudgedItem, several: Mapping[str, Forms]) -> JudgedItem:
+    """The wording of each query as a slice of its own, where its question has several."""
+    names = [(f"wording: {query.form or 'released'}",) * (query.base_id in several) for query in item.queries]
+    return replace(item, slices=tuple(own + name for own, name in zip(item.slices, names, strict=True)))
+
+
+def tallies_of(name: str, items: Sequence[JudgedItem], kind: Kind) -> list[Tally]:
+    """The tallies of one of the kind's `METRICS`.
+
+    Raises:
+        ValueError: queries of another kind.
+        IncompleteError: a set lacks queries.
+    """
+    if kind == "questions":
+        tallies = [_asked_tally(item, Direction.CHOICE) for item in items]
+        return [replace(tally, subset="") for tally in tallies] if name == "micro" else tallies
+    if kind == "statements":
+        return [tally for item in items for tally in statement_tally(name, item)]
+    return [_SET_TALLIES[name](name, item) for item in items]
+
+
+def _asked_tally(item: JudgedItem, direction: Direction) -> Tally:
+    asked = item.of(direction)
+    if len(asked) != len(item.queries):
+        raise ValueError(f"{item.item_id}: expected a {direction} question, got {item.queries[0].direction} queries")
+    return _accuracy_of(item, asked)
+
+
+def _accuracy_of(item: JudgedItem, asked: Sequence[tuple[QueryOutcome, bool]]) -> Tally:
+    guess = math.fsum(query_chance(len(query.answers), query.candidates) for query, _ in asked) / len(asked)
+    hits = sum(hit for _, hit in asked)
+    return Tally(item.subset, item.cluster, hits, len(asked), guess, len(asked), tuple(query for query, _ in asked))
+
+
+def statement_tally(name: str, item: JudgedItem) -> list[Tally]:
+    """One, or none where the item has no statement that the metric reads."""
+    every = _asked_tally(item, Direction.STATEMENT)
+    if name == "yes_rate":
+        return [replace(every, hits=sum(query.chosen == _TRUE for query in item.queries))]
+    if name == "answered":
+        return [replace(every, hits=sum(not query.unscored for query in item.queries), chance=None)]
+    truths = {"accuracy": (True, False), "accuracy_true": (True,), "accuracy_false": (False,)}[name]
+    asked = [(query, hit) for query, hit in item.of(Direction.STATEMENT) if (query.answers == (_TRUE,)) in truths]
+    return [_accuracy_of(item, asked)] if asked else []
+
+
+def slice_tallies(name: str, item: JudgedItem, kind: Kind) -> list[Tally]:
+    """One for each slice that queries of the item are in, for one of the kind's `SLICED_METRICS`."""
+    wanted = {"i2t_accuracy": Direction.IMAGE_TO_TEXT, "t2i_accuracy": Direction.TEXT_TO_IMAGE}
+    parts: dict[str, list[tuple[QueryOutcome, bool]]] = {}
+    for query, hit, slices in zip(item.queries, item.hits, item.slices, strict=True):
+        if kind != "sets" or query.direction is wanted[name]:
+            for part in slices:
+                parts.setdefault(part, []).append((query, hit))
+    return [replace(_accuracy_of(item, asked), subset=part) for part, asked in parts.items()]
+
+
+def consistency_tallies(item: JudgedItem, several: Mapping[str, Forms]) -> list[Tally]:
+    """One, or none where no question of the item has several forms."""
+    questions = [
+        several[base_id] for base_id in dict.fromkeys(query.base_id for query in item.queries) if base_id in several
+    ]
+    if not questions:
+        return []
+    n = len(questions)
+    guess = math.fsum(map(consistency_chance, questions)) / n
+    read = tuple(form for forms in questions for form in forms)
+    return [Tally(item.subset, item.cluster, sum(map(consistent, questions)), n, guess, n, read)]
+
+
+def _directions(item: JudgedItem) -> tuple[list[tuple[QueryOutcome, bool]], list[tuple[QueryOutcome, bool]], int]:
+    k = item.queries[0].candidates
+    i2t, t2i = item.of(Direction.IMAGE_TO_TEXT), item.of(Direction.TEXT_TO_IMAGE)
+    if not i2t and not t2i:
+        raise ValueError(
+            f"{item.item_id}: expected queries of a candidate set, got {item.queries[0].direction} queries"
+        )
+    if len(i2t) != k or len(t2i) != k:
+        raise IncompleteError(
+            f"set {item.item_id}: expected {k} queries in each direction, got {len(i2t)} image-to-text and "
+            f"{len(t2i)} text-to-image; run the whole task again, it continues from the log"
+        )
+    return i2t, t2i, k
+
+
+def _accuracy_tally(name: str, item: JudgedItem) -> Tally:
+    i2t, t2i, _ = _directions(item)
+    return _accuracy_of(item, i2t if name == "i2t_accuracy" else t2i)
+
+
+def _score_tally(name: str, item: JudgedItem) -> Tally:
+    i2t, t2i, k = _directions(item)
+    asked = {"text_score": i2t, "image_score": t2i, "group_score": i2t + t2i}[name]
+    right = all(hit for _, hit in asked)
+    guess = chance(name, k, _answer_kind(item))
+    return Tally(item.subset, item.cluster, int(right), 1, guess, 1, tuple(query for query, _ in asked))
+
+
+def _pair_mean_tally(name: str, item: JudgedItem) -> Tally:
+    i2t, t2i, k = _directions(item)
+    text, image = all(hit for _, hit in i2t), all(hit for _, hit in t2i)
+    guess = chance(name, k, _answer_kind(item))
+    return Tally(item.subset, item.cluster, text + image + (text and image), 3, guess, 1, item.queries)
+
+
+_SET_TALLIES: Mapping[str, Callable[[str, JudgedItem], Tally]] = {
+    "i2t_accuracy": _accuracy_tally,
+    "t2i_accuracy": _accuracy_tally,
+    "text_score": _score_tally,
+    "image_score": _score_tally,
+    "group_score": _score_tally,
+    "pair_mean": _pair_mean_tally,
+}
+
+
+def _answer_kind(item: JudgedItem) -> AnswerKind:
+    """Scores of pairs are read by both directions of a set; all other answers are of one query each."""
+    return "scores" if any(query.of_pairs for query in item.queries) else "answers"
+
+
+def by_subset(tallies: Iterable[Tally]) -> dict[str, list[Tally]]:
+    """The tallies of each subset, subsets and tallies in the order given."""
+    parts: dict[str, list[Tally]] = {}
+    for tally in tallies:
+        parts.setdefault(tally.subset, []).append(tally)
+    return parts
