@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from minchange_eval.core.errors import ExitCode
+from minchange_eval.core.errors import ExitCode, UsageError
 
 EXAMPLES = """examples:
   minchange-eval doctor          exit code 0 when everything needed to evaluate is in place, else 2
+  minchange-eval doctor --probe --model_args pretrained=FOLDER,dtype=bf16
+                                 ask a chat model about two almost equal images in every way that a run may use;
+                                 exit code 0 when each image gets the same scores in all of them, else 70
 """
 
 _PACKAGES = ("lmms-eval", "torch", "transformers", "open_clip_torch", "datasets", "accelerate", "safetensors")
@@ -38,11 +41,22 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No arguments."""
+    """What is looked at: the installation, or one chat model."""
+    parser.add_argument("--probe", action="store_true", help="look at a chat model (hf_multi_image) instead")
+    parser.add_argument("--model_args", default="", metavar="NAME=VALUE,…", help="of the model, as lmms_eval takes them")
 
 
 def run(args: argparse.Namespace) -> ExitCode:
-    """Print every finding; the exit code speaks of the needed ones."""
+    """Print every finding; the exit code speaks of the needed ones.
+
+    Raises:
+        UsageError: `--model_args` without `--probe`, or a model that does not exist.
+        ModelError: the probe finds that images are mixed up.
+    """
+    if args.probe:
+        return _probe(args.model_args)
+    if args.model_args:
+        raise UsageError("--model_args: belongs to --probe, which looks at a model; add it")
     broken = False
     for title, findings in (
         ("versions", _versions()),
@@ -57,6 +71,19 @@ def run(args: argparse.Namespace) -> ExitCode:
             print(f"  {mark} {finding.what}" + (f"\n       -> {finding.mend}" if finding.mend else ""))
             broken |= finding.needed and not finding.fine
     return ExitCode.USAGE if broken else ExitCode.OK
+
+
+def _probe(model_args: str) -> ExitCode:
+    """Print what two almost equal images differ by, and what each way of asking about them does."""
+    from minchange_eval.model_adapters.hf_multi_image import HuggingFaceMultiImage
+
+    found = HuggingFaceMultiImage.create_from_arg_string(model_args).probe()
+    print(f"largest difference of a log-probability; {found.tolerance:.2g} is allowed")
+    print(f"  {found.between_images:<10.2g}between the two images")
+    for (way, prompt), difference in found.differences.items():
+        print(f"  {difference:<10.2g}{prompt}: {way}")
+    found.check()
+    return ExitCode.OK
 
 
 def _versions() -> Iterator[Finding]:

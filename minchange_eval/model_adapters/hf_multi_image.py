@@ -23,6 +23,7 @@ from minchange_eval.model_adapters.multi_image.answering import Answering
 from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts
 from minchange_eval.model_adapters.multi_image.checkpoint import Loaded, Wanted, load
 from minchange_eval.model_adapters.multi_image.features import Features
+from minchange_eval.model_adapters.multi_image.greedy import Greedy
 from minchange_eval.model_adapters.multi_image.labels import Spellings
 from minchange_eval.model_adapters.multi_image.language_model import grows_plainly
 from minchange_eval.model_adapters.multi_image.plain import PlainAnswering
@@ -189,6 +190,12 @@ class HuggingFaceMultiImage(ChatModel):
         }
         if self.options.scoring == "options":
             settings["normalise"] = self._normalise
+        if self.options.scoring == "generate":
+            greedy = Greedy(loaded.net, loaded.tokenizer)
+            settings |= {"repetition_penalty": greedy.penalty, "suppressed_tokens": len(greedy.suppressed)}
+            if greedy.left_out:
+                logger.warning(f"generation_config: {', '.join(greedy.left_out)} left out; replies are greedy")
+                settings["left_out"] = greedy.left_out
         return ModelDescription(
             adapter=self.adapter,
             name=str(self.own["pretrained"]),

@@ -12,6 +12,7 @@ from minchange_eval.model_adapters.multi_image.questions import Found, Unanswere
 if TYPE_CHECKING:
     import torch
 
+_LEFT_OUT = ("no_repeat_ngram_size", "bad_words_ids", "begin_suppress_tokens", "forced_bos_token_id", "sequence_bias")
 NOT_FINITE = Unanswered("the model's logits are not finite")
 
 
@@ -19,8 +20,11 @@ class Greedy:
     """Writes replies as `generate(do_sample=False)` of transformers does, from any state.
 
     Args:
-        net: the model; what its generation_config says of ends and repetition holds here too.
+        net: the model; what its generation_config says of ends, repetition and suppressed tokens holds here too.
         tokenizer: its own.
+
+    Attributes:
+        left_out: what else it says that would change a greedy reply.
     """
 
     def __init__(self, net: Any, tokenizer: Any) -> None:
@@ -28,7 +32,9 @@ class Greedy:
         config = net.generation_config
         ends = config.eos_token_id if config.eos_token_id is not None else tokenizer.eos_token_id
         self.ends = set(ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends])
-        self.penalty = float(getattr(config, "repetition_penalty", None) or 1.0)
+        self.penalty = float(config.repetition_penalty or 1.0)
+        self.suppressed = list(config.suppress_tokens or ())
+        self.left_out = [name for name in _LEFT_OUT if getattr(config, name, None)]
 
     def replies(
         self, model: LanguageModel, state: State, rows: Sequence[Row], most: Sequence[int], until: Sequence[str]
@@ -77,4 +83,6 @@ class Greedy:
                 seen = torch.tensor([*row.ids.tolist(), *written[number]], device=logits.device)
                 own = logits[number, seen]
                 logits[number, seen] = torch.where(own < 0, own * self.penalty, own / self.penalty)
+        if self.suppressed:
+            logits[:, self.suppressed] = -torch.inf
         return logits.argmax(dim=-1)

@@ -24,30 +24,32 @@ class Spellings:
             if word and token not in special:
                 self._ids.setdefault(word, []).append(token)
 
-    def of(self, labels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """The tokens of each label; no token is of two labels.
+    def of(self, labels: Sequence[str]) -> tuple[tuple[int, ...], ...] | None:
+        """The tokens with which a reply can begin that names each label; no token is of two labels.
 
         A word also counts in small and in capital letters where that is no other label; a single letter only as it is,
-        for ` a` begins any sentence. A label that is no single token is known by its first one, where it alone begins
-        so.
+        for ` a` begins any sentence. A label that is no single token is known by its first one, where no other label
+        begins so.
+
+        Returns:
+            None where the first token does not tell every label from the others (`Fourth`, `Fifth`): such labels have
+            to be scored to their ends.
 
         Raises:
-            UsageError: a label that the vocabulary cannot tell from the others.
+            UsageError: a label that the vocabulary cannot write.
         """
-        whole = {label: self._whole(label, labels) for label in labels}
-        if not all(whole.values()):
-            whole = {label: self._first(label) for label in labels}
-        for label in labels:
-            others = {token for other in labels if other != label for token in whole[label] & whole[other]}
-            if not whole[label] - others:
+        found = [self._whole(label, labels) or self._first(label) for label in labels]
+        begun = [tokens | self._first(label) for tokens, label in zip(found, labels, strict=True)]
+        own = []
+        for place, label in enumerate(labels):
+            if not begun[place]:
                 raise UsageError(
-                    f"scoring=letters: label missing from the vocabulary: no token says {label!r} and none of "
-                    f"{', '.join(other for other in labels if other != label)}; use scoring=generate or scoring=options"
+                    f"scoring=letters: label missing from the vocabulary: no token says {label!r}; "
+                    "use scoring=generate or scoring=options"
                 )
-        return tuple(
-            tuple(sorted(whole[label] - {t for other in labels if other != label for t in whole[other]}))
-            for label in labels
-        )
+            others = {token for other, tokens in enumerate(begun) if other != place for token in tokens}
+            own.append(tuple(sorted(found[place] - others)))
+        return tuple(own) if all(own) else None
 
     def _whole(self, label: str, labels: Sequence[str]) -> set[int]:
         forms = {label}
@@ -57,7 +59,10 @@ class Spellings:
 
     def _first(self, label: str) -> set[int]:
         unknown = self._tokenizer.unk_token_id
-        texts = (label, f" {label}")
-        first = [self._tokenizer(text, add_special_tokens=False)["input_ids"][:1] for text in texts]
-        known = {ids[0] for ids in first if ids and ids[0] != unknown}
-        return {token for token in known if self._tokenizer.decode([token]).strip()}
+        first = set()
+        for text in (label, f" {label}"):
+            ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            shown = [token for token in ids if token != unknown and self._tokenizer.decode([token]).strip()]
+            whole = "".join(self._tokenizer.decode(ids).split()) == label
+            first |= set(shown[:1]) if whole else set()
+        return first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -97,13 +97,19 @@ class Questions:
         assert ask.prompt is not None
         if self._scoring == "letters":
             opening = ask.prompt.template(ask.query.direction).reply_prefix
-            tokens = self._spellings().of(labels)
-            return Question(ask, (Prompted(self._arranged(ask.parts), opening),), partial(_labels, tokens))
+            return self._of_labels(ask, Prompted(self._arranged(ask.parts), opening), labels)
         if ask.query.direction is Direction.STATEMENT:
             return self._of_replies(ask, ask.parts, labels)
         if ask.query.direction is Direction.CHOICE:
             return self._of_replies(ask, _without_options(ask.query, ask.prompt), ask.query.texts)
         return self._of_pairs(ask, ask.query, ask.prompt)
+
+    def _of_labels(self, ask: Ask, prompt: Prompted, labels: Sequence[str]) -> Question:
+        tokens = self._spellings().of(labels)
+        if tokens is not None:
+            return Question(ask, (prompt,), partial(_labels, tokens))
+        prompts = tuple(replace(prompt, reply=label) for label in labels)
+        return Question(ask, prompts, _whole_labels)
 
     def _of_replies(self, ask: Ask, parts: Sequence[Part], replies: Sequence[str]) -> Question:
         shown = self._arranged(parts)
@@ -115,6 +121,8 @@ class Questions:
             raise UsageError(f"prompt {prompt.name}: has no wording for one image and one caption; use scoring=letters")
         names = LABELS[prompt.match.labels][:2]
         tokens = self._spellings().of(names)
+        if tokens is None:
+            raise UsageError(f"scoring=options: the vocabulary has no tokens that tell {names[0]} from {names[1]}")
         pairs: list[tuple[ImageSource, str]] = [(image, text) for image in query.images for text in query.texts]
         prompts = tuple(
             Prompted(self._arranged(render_match(image, text, prompt)), prompt.match.reply_prefix)
@@ -141,6 +149,14 @@ def _labels(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
     if not isinstance(after, np.ndarray):
         return _words(found)
     return _written([_together(after, spelled) for spelled in tokens], "labels")
+
+
+def _whole_labels(found: Sequence[Found]) -> str:
+    """The log-probability of each label to its end."""
+    for one in found:
+        if isinstance(one, Unanswered):
+            return write_unscored(one.reason)
+    return _written([float(one.astype(np.float64).sum()) for one in found if isinstance(one, np.ndarray)], "labels")
 
 
 def _options(normalise: str, found: Sequence[Found]) -> str:
