@@ -14,11 +14,6 @@ def share(pairs: Sequence[tuple[int, int]]) -> float:
     return sum(hits for hits, _ in pairs) / sum(tries for _, tries in pairs)
 
 
-def mean_of_subsets(pairs: Iterable[tuple[str, int]]) -> float:
-    """Macro average: [(subset, hit), ...] -> plain mean of the subsets' accuracies, in [0, 1]."""
-    return mean_of_subsets_share((subset, hit, 1) for subset, hit in pairs)
-
-
 def mean_of_subsets_share(rows: Iterable[tuple[str, int, int]]) -> float:
     """The whole of a task over several subsets as the record has it: plain mean of the subsets' shares, in [0, 1].
 

@@ -164,5 +164,5 @@ def test_no_metric_name_contains_another_since_groups_match_by_substring(task: A
 
 def test_shares_are_pooled_and_subsets_averaged() -> None:
     assert aggregation.share([(1, 2), (3, 3)]) == pytest.approx(4 / 5)
-    assert aggregation.mean_of_subsets([("a", 1), ("a", 0), ("b", 1)]) == pytest.approx(0.75)
+    assert aggregation.mean_of_subsets_share([("a", 1, 1), ("a", 0, 1), ("b", 1, 1)]) == pytest.approx(0.75)
     assert aggregation.group_total([1, 2], [10, 10], False) == 3
