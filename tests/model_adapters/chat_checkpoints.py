@@ -34,6 +34,7 @@ class Checkpoint:
     chat_template: bool = True
     pad_token: bool = True
     missing: tuple[str, ...] = ()  # characters that the vocabulary lacks: a label of them has no token
+    says: tuple[str, ...] = ()  # the only tokens that its generation config lets it say; any where empty
     nan: bool = False  # the output head is NaN, so every logit is
     context: int = 4096  # tokens; as the config and the tokenizer say it
     text_only: bool = False  # a language model without any image part
@@ -161,10 +162,6 @@ def _tokenizer(
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-
-
-def _id(tokenizer: Any, token: str) -> int:
-    return int(tokenizer.convert_tokens_to_ids(token))
 
 
 def _sections(head_width: int, time: int) -> list[int]:
@@ -637,6 +634,12 @@ def _text_model(made: Checkpoint) -> Parts:
     return Parts(Qwen2Config(**made.text(tokenizer)), tokenizer)
 
 
+def _all_but(processor: Any, said: tuple[str, ...]) -> list[int]:
+    tokenizer = getattr(processor, "tokenizer", processor)
+    kept = {tokenizer.convert_tokens_to_ids(token) for token in said}
+    return [token for token in range(len(tokenizer)) if token not in kept]
+
+
 def write_checkpoint(family: str, folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     """A tiny random checkpoint of `family` in `folder` with its processor; `changes` are fields of Checkpoint."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
@@ -651,6 +654,8 @@ def write_checkpoint(family: str, folder: Path, *, seed: int = 0, **changes: Any
         _randomise(model)
     if made.nan:
         model.lm_head.weight.data.fill_(math.nan)
+    if made.says:
+        model.generation_config.suppress_tokens = _all_but(parts.processor, made.says)
     model.save_pretrained(folder)
     parts.processor.save_pretrained(folder)
     return folder
