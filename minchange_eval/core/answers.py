@@ -95,19 +95,25 @@ def write_unscored(reason: str) -> str:
 
 
 def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -> Answer:
-    """Read a reply: JSON with scores, or the label of a candidate in words.
+    """Read a reply: JSON with scores, or words that choose one candidate.
 
-    Read are the label alone (`B`, `(b)`, `B.`, `**B**`, `First`, `the second image`), a label that opens the reply
-    (`B. In the second image, ...`), and a statement of the answer (`Answer: B`, `the answer is (B)`, `\\boxed{B}`,
-    `<answer>B</answer>`), which outweighs whatever was discussed before it. Unreadable are an answer after which
-    another label is named, one that is denied, doubted or taken back (`not B`, `B is wrong`, `B? No`, `B, actually
-    the other one`), what may be an article (`A cat`, and to be fair `B cat`), a reply that breaks off in its
-    `<think>`, and one of more than 20,000 characters without its reasoning.
+    In words, in this order: the label alone (`B`, `(b)`, `B.`, `**B**`, `First`); a label that is stated to be the
+    answer (`Answer: B`, `the correct option is (B)`, `\\boxed{B}`, `<answer>B</answer>`), which outweighs whatever was
+    discussed before it; one that opens or concludes the reply (`B. In the second image, …`, `so the second image is
+    correct`); for ordinals also `image 2` and `the 2nd picture`, and of two `left`, `right`, `the former`, `the latter`;
+    for verdicts the label's word and no synonym (`Yes, it is.`, `It is true.`, and `It is not.` for the label Not), as
+    long as nothing behind it disagrees; last, the words of exactly one option, alone or among set phrases.
+
+    Unreadable are an answer after which another label or another option's words come, one that is denied, doubted or
+    taken back (`not B`, `B is wrong`, `B? No`, `B, actually the other one`), what may be an article (`A cat`, and to be
+    fair `B cat`), images counted from zero, options that are equal without case and punctuation, a reply that breaks
+    off in its `<think>`, and one of more than 20,000 characters without its reasoning.
 
     Args:
         text: the reply.
         labels: one a candidate, in the query's order: letters, or words such as `First`.
-        options: the candidates' own words, where they are texts.
+        options: the candidates' own words, one a candidate, where they are texts; `false` and `true` for statements,
+            and `True` is then read whatever the labels are.
 
     Raises:
         ValueError: fewer than two labels, or two that differ in case only.

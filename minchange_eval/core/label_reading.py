@@ -78,16 +78,18 @@ _WITHDRAWN = re.compile(
     re.IGNORECASE,
 )
 _WITHHELD = re.compile(
-    r"[)\]]? ?(?:(?:or|nor|if|unless)\b|[/&|+]|[.,:;–-]? ?(?:not|never)\b|[^.!\n]*\?)", re.IGNORECASE
+    r"[)\]]? ?(?:(?:or|nor|if|unless)\b|\w{2,6}n['’]t\b|[/&|+]|[.,:;–-]? ?(?:not|never)\b|[^.!\n]*\?)", re.IGNORECASE
 )
 _DENIED = re.compile(
-    r"\b(?:not|neither|nor|never|cannot|none|both|either|unsure|unclear|other)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not|neither|nor|never|cannot|none|nothing|less|poorly|both|either|unsure|unclear|other)\b|n['’]t\b",
+    re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[.!?;:,\n]|\b(?:so|thus|hence|therefore|then|and|but)\b", re.IGNORECASE)
 _NOT_SAID = re.compile(
     _DENIED.pattern
     + r"|\b(?:if|whether|unless|suppose|assuming|maybe|perhaps|could|might|wrong|incorrect|least|worst|worse|"
-    rf"less|opposite|without|hardly|why|people|someone|no)\b|[{REJECTING}]",
+    rf"less|exclude|eliminate|reject|rule out|avoid|missing|told|most would|"
+    rf"opposite|without|hardly|why|people|someone|no)\b|[{REJECTING}]",
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(r"\b(?:if|whether|unless|suppose|assuming|maybe|perhaps)\b", re.IGNORECASE)
@@ -276,7 +278,7 @@ def _opens(rest: str, *, is_letter: bool) -> bool:
     """Whether a label that opens a reply is its answer: alone, set apart, or followed by a reason or by praise."""
     if re.fullmatch(rf"[)\]]?(?i:{_NOUN})[\s.,:;!)\]]*", rest) or _shows(rest):
         return True
-    if re.match(r"[)\]]|\s?[.:]|\n| [-–] " if is_letter else rf"[)\]]?(?i:{_NOUN})?(?: ?\.|\n)", rest):
+    if re.match(r"[)\]]|\s?[.:]|\n| [-–—] " if is_letter else rf"[)\]]?(?i:{_NOUN})?(?: ?\.|\n)", rest):
         return True
     apart = rf", (?:{_REASON}|{_EXPLAINS})" if is_letter else rf" {_NOUNS},"
     return _praises(rf"(?i:{_NOUN},? {_REASON}|{_NOUN} {_AGREES}|{apart})", rest)

@@ -22,7 +22,7 @@ def _folded(word: str) -> str:
 
 
 _ANSWER_IS = re.compile(
-    r"(?:(?:the|my) )?(?:(?:correct|right|best|final|most accurate) )?(?:answer|option|choice|description|caption)"
+    r"(?:(?:the|my) )?(?:(?:correct|right|best|final|most accurate) )?(?:answer|description|caption)"
     r"(?: is ?:?|:) ?",
     re.IGNORECASE,
 )
@@ -69,7 +69,7 @@ def _named(plain: str, unique: dict[Words, int], spoken: set[Words]) -> tuple[in
     place, named, around = 0, [], []
     while place < len(words):
         length = next((n for n in lengths if place + n <= len(words) and words[place : place + n] in spoken), 0)
-        if length and not set(words[place : place + length]) <= _AROUND:
+        if length and not _is_set_phrase(words[place : place + length]):
             named.append(range(place, place + length))
         else:
             length = 1
@@ -80,6 +80,11 @@ def _named(plain: str, unique: dict[Words, int], spoken: set[Words]) -> tuple[in
     option = words[named[0].start : named[0].stop]
     before, after = plain[: found[named[0].start].start()], plain[found[named[0].stop - 1].end() :]
     return unique.get(option), f"{before} , {after}"
+
+
+def _is_set_phrase(words: Words) -> bool:
+    """Whether beside other words these may be no option: `the right option`, `option 2`."""
+    return set(words) <= _AROUND or all(word.isdigit() for word in words)
 
 
 def starts_with(rest: str, options: Sequence[str]) -> int | None:

@@ -35,7 +35,8 @@ _POSITIVE = re.compile(
 _DOUBTED = re.compile(
     r"\b(?:maybe|perhaps|actually|unsure|unclear|uncertain|hmm+|wait(?=[,.!…])|depends|partly|partially|however|"
     r"although|though|unless|(?:can|could)(?:not|n['’]t| not) (?:tell|say|determine|be)|"
-    r"not (?:\w{1,20} )?(?:sure|certain|clear|possible|enough)|on second thought|let me)\b|[❌❎🤔🤷❓]",
+    r"not (?:\w{1,20} )?(?:sure|certain|clear|possible|enough)|on second thought|let me|except|apart from|"
+    r"(?:see|view|access) (?:the |any |an |this )?(?:image|picture|photo)s?|provided)\b|[❌❎🤔🤷❓]",
     re.IGNORECASE,
 )
 _DENIES = re.compile(r"(?<!, )\bnot\b|n['’]t\b|\bnever\b|\bno\b|\bbut\b", re.IGNORECASE)
@@ -82,7 +83,8 @@ def _said(plain: str, word: str) -> str | None:
         before = plain[max(0, found.start() - 200) : found.start()]
         rest = plain[found.end() :]
         if _stated_plainly(before) and (
-            _SET_APART.match(rest) or re.match(r" that\b|[)\]]? (?:and|in|for|based)\b", rest)
+            _SET_APART.match(rest)
+            or re.match(r" that\b|[)\]]? (?:and\b|(?:in|for|based on) (?:the|this) (?:image|picture|photo))", rest)
         ):
             return rest
     return None
