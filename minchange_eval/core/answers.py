@@ -88,8 +88,8 @@ def _shortest(scores: NDArray[np.float32]) -> list[float | None]:
 def write_unscored(reason: str) -> str:
     """An answer that an adapter could not get, as JSON; `reason` is for people.
 
-    >>> write_unscored("the prompt has 5012 tokens, the model's context 4096")
-    '{"unscored": "the prompt has 5012 tokens, the model\'s context 4096"}'
+    >>> write_unscored("the prompt has 5012 tokens, the context 4096")
+    '{"unscored": "the prompt has 5012 tokens, the context 4096"}'
     """
     return json.dumps({"unscored": reason})
 
@@ -100,7 +100,7 @@ def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -
     In words, in this order: the label alone (`B`, `(b)`, `B.`, `**B**`, `First`); a label that is stated to be the
     answer (`Answer: B`, `the correct option is (B)`, `\\boxed{B}`, `<answer>B</answer>`), which outweighs whatever was
     discussed before it; one that opens or concludes the reply (`B. In the second image, …`, `so the second image is
-    correct`); for ordinals also `image 2` and `the 2nd picture`, and of two `left`, `right`, `the former`, `the latter`;
+    correct`); for ordinals also `image 2` and `the 2nd picture`, and of two `left`, `right`, `former`, `latter`;
     for verdicts the label's word and no synonym (`Yes, it is.`, `It is true.`, and `It is not.` for the label Not), as
     long as nothing behind it disagrees; last, the words of exactly one option, alone or among set phrases.
 

@@ -119,7 +119,8 @@ def read_label(plain: str, labels: Sequence[str]) -> tuple[str, str] | None:
     plain = with_ordinals(plain, labels)
     answer, mention = _label_patterns(labels)
     stated, refused = _stated(plain, answer, mention)
-    if refused:
+    alone = re.match(rf"(?i:{_LEAD_IN}){answer}[)\]]?\.?(?=\n)", plain)
+    if refused or (stated and alone and alone[1].casefold() != stated[stated.re.groups].casefold()):
         return None
     for found in [stated] if stated else _openings(plain, answer, mention):
         label, rest = found[found.re.groups], plain[found.end() :]
