@@ -22,6 +22,7 @@ from minchange_eval.core.errors import ExitCode
 from minchange_eval.core.record import comparable_bytes
 from minchange_eval.data.prepare import prepare
 from tests.cli.runs import Run, Runner
+from tests.data.official_layouts import write_med_release, write_vismin_release
 from tests.model_adapters.chat_checkpoints import write_checkpoint
 from tests.model_adapters.fault_server import Asked, FaultServer, Said, error, reply
 
@@ -39,13 +40,11 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a small med_mini, and the real pairs where they are at hand."""
+    """A store with 44 questions in MED's official layout."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINCHANGE_HOME", str(folder))
-        prepare("med_mini")
-        if SHARED_MED.is_dir():
-            prepare("med", SHARED_MED)
+        prepare("med", write_med_release(folder / "release", per_type=4))
     return folder
 
 
@@ -83,7 +82,7 @@ def server(one_server: FaultServer) -> FaultServer:
 
 def ask(runner: Runner, server: FaultServer, home: Path, *options: str, model_args: str = "", **how: object) -> Run:
     arguments = f"base_url={server.base_url},first_wait_s=0.01{model_args}"
-    argv = ["--model", "openai_multi_image", "--model_args", arguments, "--tasks", "med_mini", "--limit", str(ITEMS)]
+    argv = ["--model", "openai_multi_image", "--model_args", arguments, "--tasks", "med", "--limit", str(ITEMS)]
     return runner.run([*argv, *options], home, env={"OPENAI_API_KEY": KEY}, **how)  # type: ignore[arg-type]
 
 
@@ -147,7 +146,7 @@ def test_replies_that_cannot_be_read_are_unscored_and_the_run_incomplete(
     server.behave = lambda asked: reply(unreadable[asked.number]) if asked.number in unreadable else letter(asked)
     run = ask(runner, server, home)
     assert run.code == ExitCode.INCOMPLETE, run.output
-    assert sum(outcome.unscored for outcome in run.record.outcomes["med_mini"]) == 3
+    assert sum(outcome.unscored for outcome in run.record.outcomes["med"]) == 3
     assert "\x1b[2J" not in run.output
     assert run.record_path.stat().st_size < 2**18
 
@@ -227,24 +226,32 @@ def _wait_for(url: str, started: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server never answered")
 
 
+@pytest.fixture
+def real_home(tmp_path: Path) -> Path:
+    """A store with the real MED pairs where they are at hand, and a few VisMin pairs in the official layout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINCHANGE_HOME", str(tmp_path))
+        prepare("med", SHARED_MED if SHARED_MED.is_dir() else write_med_release(tmp_path / "med", per_type=1))
+        prepare("vismin", write_vismin_release(tmp_path / "vismin", 1))
+    return tmp_path
+
+
 @pytest.mark.slow
-def test_transformers_serve_answers_the_mini_suite_and_the_real_pairs_in_words(
-    runner: Runner, home: Path, served: tuple[str, Path]
+def test_transformers_serve_answers_real_pairs_and_both_directions_of_vismin(
+    runner: Runner, real_home: Path, served: tuple[str, Path]
 ) -> None:
     url, checkpoint = served
-    tasks = ["med_mini", "vismin_mini_object", *(["med"] if SHARED_MED.is_dir() else [])]
-    argv = ["--model", "openai_multi_image", "--tasks", ",".join(tasks), "--limit", "3"]
-    argv += ["--gen_kwargs", "max_new_tokens=1"]
     arguments = f"base_url={url},model={checkpoint},scoring=letters"
-    run = runner.run([*argv, "--model_args", arguments], home, env={"HF_HOME": str(checkpoint.parent)})
+    argv = ["--model", "openai_multi_image", "--model_args", arguments, "--tasks", "med,vismin", "--limit", "11"]
+    run = runner.run([*argv, "--gen_kwargs", "max_new_tokens=1"], real_home)
+    assert run.code == ExitCode.INCOMPLETE, run.output  # it can say letters, and the second image is no letter
     assert run.record.model.name == str(checkpoint)
     work = run.record.run.work
     # it ignores `logprobs`: every reply is read as words, which is said once
     assert work["replies_read_as_words"] == work["answers_computed"]
     assert run.output.count("reads the replies' words instead") == 1
     assert int(str(work["prompt_tokens"])) > 1000
-    for task in tasks:
-        if task.startswith("med"):
-            outcomes = run.record.outcomes[task]
-            assert len(outcomes) == 3
-            assert {outcome.text for outcome in outcomes} <= set("ABCD")
+    assert len(run.record.outcomes["med"]) == 11
+    assert {outcome.text for outcome in run.record.outcomes["med"]} <= set("ABCD")
+    assert not any(outcome.unscored for outcome in run.record.outcomes["med"])
+    assert {outcome.direction for outcome in run.record.outcomes["vismin_object"]} == {"i2t", "t2i"}

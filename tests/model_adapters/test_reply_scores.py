@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minchange_eval.model_adapters.reply_scores import NEVER, SPELLINGS, label_scores
@@ -109,6 +109,7 @@ def test_numbers_that_are_no_log_probabilities_make_no_score(value: float) -> No
     assert np.isnan(found.scores).all()
 
 
+@settings(deadline=None)
 @given(
     weights=st.lists(st.floats(1e-6, 1), min_size=3 * SPELLINGS + 5, max_size=3 * SPELLINGS + 5),
     top=st.integers(1, 3 * SPELLINGS + 5),
