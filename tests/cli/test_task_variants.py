@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from minchange_eval.core.errors import ExitCode
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.record import RunRecord
 from minchange_eval.data.prepare import prepare
@@ -21,7 +20,6 @@ from tests.data.official_layouts import (
     write_vismin_release,
     write_vsr_release,
 )
-from tests.model_adapters.checkpoints import open_clip_folder
 
 TASKS = {
     **{f"spec_{variant}": variant for variant in ("cyclic", "blank", "otherpair")},
@@ -147,10 +145,3 @@ def test_lmms_evals_own_table_has_the_numbers_of_the_record(run: Run, record: Ru
                 assert results[task][f"{name},none"] == pytest.approx(value.value), (task, name)
                 compared += 1
     assert compared > 2 * len(TASKS)
-
-
-def test_a_dual_encoder_is_refused_on_statements_in_one_line(runner: Runner, home: Path, tmp_path: Path) -> None:
-    model = ["--model", "open_clip", "--model_args", f"model_name={open_clip_folder(tmp_path / 'clip')},num_workers=0"]
-    run = runner.run([*model, "--tasks", "vsr_zeroshot"], home)
-    assert run.code == ExitCode.USAGE, run.output
-    assert run.output.rstrip().splitlines()[-1].endswith("run vsr_zeroshot with a chat model")
