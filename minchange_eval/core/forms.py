@@ -41,11 +41,14 @@ def merged(outcomes: Iterable[QueryOutcome]) -> Forms:
 
     Scores of labels or options: the mean over orders of each order's probabilities (softmax over the candidates of
     its log-probabilities). Scores of pairs: their mean. Replies in words: a vote each, and the shares of the votes
-    are the scores of the labels. Sums are exact before they are rounded, so equal ones tie whatever the order. A
-    question of which one order is unscored is unscored. Questions with no order set come back as they are.
+    are the scores of the labels; so too where some orders were answered in words and some by labels, as a server that
+    lists too few log-probabilities makes a reply be read in words. Sums are exact before they are rounded, so equal
+    ones tie whatever the order. A question of which one order is unscored is unscored. Questions with no order set
+    come back as they are.
 
     Raises:
-        ValueError: the orders of a question differ in their candidates, their right answers or the kind of answer.
+        ValueError: the orders of a question differ in their candidates or right answers, or only some have scores of
+            pairs.
     """
     return tuple(
         one for forms in forms_of(outcomes).values() for one in (_merged(forms) if in_orders(forms) else forms)
@@ -73,23 +76,25 @@ def _together(forms: Forms) -> dict[str, Any]:
     if any(form.unscored for form in forms):
         return {"reason": next((form.reason for form in forms if form.reason), None)}
     kinds = {"words" if form.scores is None else form.scored or "pairs" for form in forms}
-    if len(kinds) > 1:
+    if len(kinds) > 1 and "pairs" in kinds:
         raise ValueError(f"{forms[0].base_id}: its orders were answered in different ways, {', '.join(sorted(kinds))}")
-    (kind,) = kinds
-    shown = [_weights(form) for form in forms]
+    votes = kinds == {"words"} or len(kinds) > 1
+    shown = [_vote(form) if votes else _weights(form) for form in forms]
     released = [
         [weights[_order(form).index(candidate)] for form, weights in zip(forms, shown, strict=True)]
         for candidate in range(forms[0].candidates)
     ]
     scores = tuple(math.fsum(weights) / len(forms) for weights in released)
-    return {"scores": scores, "scored": "labels" if kind == "words" else kind}
+    return {"scores": scores, "scored": "labels" if votes else kinds.pop()}
+
+
+def _vote(form: QueryOutcome) -> list[float]:
+    return [float(position == form.chosen) for position in range(form.candidates)]
 
 
 def _weights(form: QueryOutcome) -> list[float]:
-    """What one order adds to each candidate as shown."""
-    if form.scores is None:
-        return [float(position == form.choice) for position in range(form.candidates)]
-    scores = [score for score in form.scores if score is not None]
+    """What the scores of one order add to each candidate as shown."""
+    scores = [score for score in form.scores or () if score is not None]
     if form.of_pairs:
         return scores
     parts = [math.exp(score - max(scores)) for score in scores]

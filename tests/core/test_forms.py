@@ -124,6 +124,16 @@ def test_words_are_votes_and_shared_votes_a_tie() -> None:
     assert not tied.of_pairs  # four votes are no exchangeable scores: chance of a group score is that of answers
 
 
+def test_words_in_some_orders_and_scores_in_others_are_votes_and_a_tied_order_has_none() -> None:
+    said = {
+        (0, 1, 2): Answer(choice=2, text="C"),
+        (1, 2, 0): Answer(scores=(-3.0, -0.1, -3.0), scored="labels"),
+        (2, 0, 1): Answer(scores=(-1.0, -1.0, -1.5), scored="labels"),
+    }
+    one = the(asked(said.__getitem__, list(said), right=2))
+    assert (one.scores, one.scored, one.hit) == ((0.0, 0.0, 2 / 3), "labels", True)
+
+
 def test_scores_of_pairs_are_averaged_as_they_are() -> None:
     raw = {(0, 1): (0.5, 0.25), (1, 0): (0.125, 1.0)}
     one = the(asked(lambda order: Answer(scores=raw[order], scored="pairs"), list(raw)))
@@ -183,8 +193,8 @@ def test_merging_equals_plain_loops_and_the_order_of_the_forms_changes_nothing(k
 
 def test_orders_that_do_not_go_together_are_errors() -> None:
     two = asked(letter(0), cyclic(2))
-    with pytest.raises(ValueError, match="answered in different ways, labels, words"):
-        merged([two[0], two[1].answered(scores=(0.1, 0.2), scored="labels")])
+    with pytest.raises(ValueError, match="answered in different ways, pairs, words"):
+        merged([two[0], two[1].answered(scores=(0.1, 0.2), scored="pairs")])
     with pytest.raises(ValueError, match="differ in their candidates or right answers"):
         merged([two[0], two[1].model_copy(update={"answers": (0,)})])
     with pytest.raises(ValueError, match="differ in their candidates or right answers"):
