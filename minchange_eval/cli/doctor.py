@@ -43,7 +43,9 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is looked at: the installation, or one chat model."""
     parser.add_argument("--probe", action="store_true", help="look at a chat model (hf_multi_image) instead")
-    parser.add_argument("--model_args", default="", metavar="NAME=VALUE,…", help="of the model, as lmms_eval takes them")
+    parser.add_argument(
+        "--model_args", default="", metavar="NAME=VALUE,…", help="of the model, as lmms_eval takes them"
+    )
 
 
 def run(args: argparse.Namespace) -> ExitCode:

@@ -21,14 +21,14 @@ from minchange_eval.model_adapters.encoder import versions
 from minchange_eval.model_adapters.model_args import DTYPES, count, flag, one_of
 from minchange_eval.model_adapters.multi_image.answering import Answering
 from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts
-from minchange_eval.model_adapters.multi_image.checkpoint import Loaded, Wanted, load
+from minchange_eval.model_adapters.multi_image.checkpoint import Wanted, load
 from minchange_eval.model_adapters.multi_image.features import Features
 from minchange_eval.model_adapters.multi_image.greedy import Greedy
 from minchange_eval.model_adapters.multi_image.labels import Spellings
 from minchange_eval.model_adapters.multi_image.language_model import grows_plainly
 from minchange_eval.model_adapters.multi_image.plain import PlainAnswering
 from minchange_eval.model_adapters.multi_image.probe import Probe, probe
-from minchange_eval.model_adapters.multi_image.questions import Question, Questions
+from minchange_eval.model_adapters.multi_image.questions import Questions
 from minchange_eval.model_adapters.multi_image.side_by_side import LAYOUT, with_one_image
 from minchange_eval.model_adapters.ranks import chosen_device
 
@@ -48,7 +48,7 @@ class HuggingFaceMultiImage(ChatModel):
         device, device_map, attn_implementation: as transformers takes them.
         min_pixels, max_pixels: for processors that have these bounds.
         peft: folder of an adapter of the peft library.
-        load_in_4bit, load_in_8bit: quantise with bitsandbytes; what the checkpoint's own configuration says holds anyway.
+        load_in_4bit, load_in_8bit: quantise with bitsandbytes; a quantised checkpoint is loaded as it says itself.
         batch_size: prompts a forward that share no beginning; 1 on CPU, 8 on an accelerator.
         normalise: `mean` or `sum`: what of an option's token log-probabilities decides.
         images_per_prompt: `many` or `one`; by default as the family was trained.
@@ -117,9 +117,7 @@ class HuggingFaceMultiImage(ChatModel):
         import torch
 
         with same_bits(self._device), torch.inference_mode():
-            return probe(
-                self.loaded, self.prompts, self.features, several=self._images == "many", prefix=self._prefix
-            )
+            return probe(self.loaded, self.prompts, self.features, several=self._images == "many", prefix=self._prefix)
 
     def clean(self) -> None:
         """Give the model's memory back; lmms-eval calls it after the last request."""

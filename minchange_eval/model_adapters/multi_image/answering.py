@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -136,7 +137,7 @@ class Answering:
                 [row.spans for row in known],
             )
         for branch in branches:
-            for member, found in self._fitting(lambda: list(self._branch(known, owners, asked, branch, None))):
+            for member, found in self._fitting(partial(self._together, known, owners, asked, branch)):
                 document.found[asked[member]] = found
         pooled = []
         for member in alone:
@@ -184,6 +185,11 @@ class Answering:
     def _most(self, row: Row, asked: int) -> int:
         return max(1, min(asked, self._context - len(row.ids)))
 
+    def _together(
+        self, rows: Sequence[Row], owners: Sequence[Question], asked: Sequence[int], branch: Beginning
+    ) -> list[tuple[int, Found]]:
+        return list(self._branch(rows, owners, asked, branch, None))
+
     def _branch(
         self, rows: Sequence[Row], owners: Sequence[Question], asked: Sequence[int], branch: Beginning, past: Any
     ) -> Iterator[tuple[int, Found]]:
@@ -229,13 +235,14 @@ class Answering:
         for shape in sorted(shapes):
             left = shapes[shape]
             while left:
-                batch = self._fitting(lambda left=left: self._batch(left[: self.batch_size]))  # type: ignore[misc]
+                batch = self._fitting(partial(self._batch, left))
                 del left[: len(batch)]
                 for one, found in batch:
                     one.document.found[one.place] = found
 
-    def _batch(self, batch: Sequence[_Pooled]) -> list[tuple[_Pooled, Found]]:
-        """One forward, filled up with copies of its first row to the full number."""
+    def _batch(self, left: Sequence[_Pooled]) -> list[tuple[_Pooled, Found]]:
+        """One forward for the first of these, filled up with copies of its first row to the full number."""
+        batch = left[: self.batch_size]
         rows = [one.row for one in batch]
         most = [one.most for one in batch]
         filled = self.batch_size - len(rows)

@@ -134,7 +134,7 @@ class ChatPrompts:
         real: StandIn = self._processor.image_processor
         self._processor.image_processor = real.real
         try:
-            given = {"images": images} if images else {}
+            given = {"images": [images]} if images else {}
             return dict(self._processor(text=[text], return_tensors="pt", **self._special(text), **given))
         finally:
             self._processor.image_processor = real
@@ -145,7 +145,7 @@ class ChatPrompts:
         return {"add_special_tokens": False} if first and text.startswith(first) else {}
 
     def _tokens(self, text: str, pictures: Sequence[Picture]) -> list[int]:
-        blanks = {"images": [Image.new("RGB", (2, 2))] * len(pictures)} if pictures else {}
+        blanks = {"images": [[Image.new("RGB", (2, 2))] * len(pictures)]} if pictures else {}
         with self._processor.image_processor.showing(pictures):
             try:
                 found = self._processor(text=[text], **self._special(text), **blanks)["input_ids"][0]
@@ -201,12 +201,12 @@ class ChatPrompts:
         self._processor.image_processor = stand_in
         text = self.text([BLANK_IMAGE, "?"])
         try:
-            self._processor(text=[text], images=[Image.new("RGB", (64, 64))], **self._special(text))
+            self._processor(text=[text], images=[[Image.new("RGB", (64, 64))]], **self._special(text))
         except ValueError as error:
             raise ModelError(
                 f"processor {type(self._processor).__name__}: its chat template places no image: {first_line(error)}"
             ) from error
-        return Pictures(real, stand_in.given, stand_in.nested)
+        return Pictures(stand_in)
 
 
 class _Blank:

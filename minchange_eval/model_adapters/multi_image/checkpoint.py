@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -130,7 +131,7 @@ def _processor(wanted: Wanted) -> Any:
     from transformers import AutoProcessor
 
     try:
-        processor = AutoProcessor.from_pretrained(wanted.pretrained, **wanted.source, **(wanted.pixels or {}))
+        processor = AutoProcessor.from_pretrained(wanted.pretrained, **wanted.source)
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"model {wanted.pretrained}: no processor with it: {first_line(error)}") from error
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
@@ -143,15 +144,23 @@ def _processor(wanted: Wanted) -> Any:
             f"model {wanted.pretrained}: its processor has no chat template, so nobody can say how it is to be asked; "
             "expected a checkpoint with chat_template.jinja"
         )
-    for name, value in (wanted.pixels or {}).items():
-        if not _takes_pixels(processor.image_processor):
-            kind = type(processor.image_processor).__name__
-            raise UsageError(f"model_args {name}={value}: {kind} has no such bound; leave it out")
+    if wanted.pixels:
+        _bound(processor.image_processor, wanted.pixels)
     return processor
 
 
-def _takes_pixels(image_processor: Any) -> bool:
-    return hasattr(image_processor, "min_pixels") or "Qwen2VL" in type(image_processor).__name__
+def _bound(image_processor: Any, pixels: Mapping[str, int]) -> None:
+    """Set the bounds of an image processor that resizes by area; transformers 5 calls them its edges."""
+    kind = type(image_processor).__name__
+    if "Qwen2VL" not in kind:
+        name, value = next(iter(pixels.items()))
+        raise UsageError(f"model_args {name}={value}: {kind} has no such bound; leave it out")
+    edges = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+    size = {name: value for name, value in dict(image_processor.size).items() if value is not None}
+    size |= {edges[name]: value for name, value in pixels.items()}
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise UsageError(f"model_args min_pixels={size['shortest_edge']}: more than max_pixels={size['longest_edge']}")
+    image_processor.size = type(image_processor.size)(**size)
 
 
 def _net(wanted: Wanted, config: Any, device: torch.device) -> Any:
@@ -167,15 +176,13 @@ def _net(wanted: Wanted, config: Any, device: torch.device) -> Any:
     if wanted.bits is not None:
         given["quantization_config"] = _bitsandbytes(wanted)
     try:
-        net, report = AutoModelForImageTextToText.from_pretrained(
-            wanted.pretrained, output_loading_info=True, **given
-        )
+        net, report = AutoModelForImageTextToText.from_pretrained(wanted.pretrained, output_loading_info=True, **given)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise ModelError(f"model {wanted.pretrained}: cannot be loaded: {first_line(error)}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.endswith("position_ids"))
     if missing:
         raise ModelError(
-            f"model {wanted.pretrained}: {len(missing)} weights of {type(net).__name__} are missing from the checkpoint "
+            f"model {wanted.pretrained}: {len(missing)} weights of {type(net).__name__} are not in the checkpoint "
             f"({', '.join(missing[:3])}, …) and would be random; is it a checkpoint of this kind?"
         )
     placed = wanted.device_map is not None or _quantisation(config, wanted) is not None
@@ -212,6 +219,7 @@ def _adapted(net: Any, wanted: Wanted) -> Any:
     except ImportError as error:
         raise UsageError(f"model_args peft={wanted.peft}: peft is not installed; pip install peft") from error
     try:
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks by the old name
         return PeftModel.from_pretrained(net, wanted.peft).eval().get_base_model()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = first_line(error)

@@ -38,7 +38,9 @@ FAMILIES = {
     "llava_next": Family(images="one"),
     "llava_onevision": Family(by_number=True),
     "internvl": Family(),
-    "gemma3": Family(prefix=False, fallback="no shared prefixes: its sliding windows keep the last keys and values only"),
+    "gemma3": Family(
+        prefix=False, fallback="no shared prefixes: its sliding windows keep the last keys and values only"
+    ),
     "mllama": Family(
         features=False,
         prefix=False,

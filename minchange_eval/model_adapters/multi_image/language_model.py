@@ -67,7 +67,6 @@ class LanguageModel:
             keep: at how many places, counted from the end, logits are wanted.
             cached: whether keys and values are wanted.
         """
-        import torch
 
         parts = [row.ids[start:stop] for row in rows]
         width = max(width, *(len(part) for part in parts))

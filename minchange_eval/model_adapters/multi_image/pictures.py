@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from minchange_eval.core.items import ImageSource
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
 _LOADERS = 2
 _BYTES_READY = 512 * 2**20  # of prepared images that wait for the vision tower
@@ -35,17 +35,74 @@ class Picture:
     outline: dict[str, Any]
 
 
+class StandIn:
+    """Stands in a processor for its image processor: tells it about images that are prepared already.
+
+    The processor's own code then finds how many placeholders they take, and puts them where they belong.
+    """
+
+    def __init__(self, image_processor: Any) -> None:
+        self.real = image_processor
+        self._shown: Sequence[Picture] = ()
+        self._given: dict[str, Any] = {}
+        self._called_by_prompt = self._answers_by_prompt = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    @contextmanager
+    def showing(self, pictures: Sequence[Picture]) -> Iterator[None]:
+        """Inside, every call is answered with these."""
+        self._shown = pictures
+        try:
+            yield
+        finally:
+            self._shown = ()
+
+    def prepared(self, images: Sequence[Image.Image]) -> Any:
+        """What the real one makes of the images of one prompt, as tensors."""
+        return self.real(
+            [list(images)] if self._called_by_prompt else images, **{**self._given, "return_tensors": "pt"}
+        )
+
+    def __call__(self, images: Any, **given: Any) -> Any:
+        from transformers import BatchFeature
+
+        if not self._shown:  # the first call of all, which shows how this processor asks, and what it gets
+            self._given = given
+            self._called_by_prompt = isinstance(images[0], (list, tuple))
+            first = images[0][0] if self._called_by_prompt else images[0]
+            self._answers_by_prompt = len(self.prepared([first, first])["pixel_values"]) == 1
+            return self.real(images, **given)
+        outlines = [picture.outline for picture in self._shown]
+        return BatchFeature({name: self._joined([o[name] for o in outlines]) for name in outlines[0]})
+
+    def _joined(self, values: list[Any]) -> Any:
+        """One value for all images of a prompt, from one value each."""
+        import torch
+
+        if isinstance(values[0], torch.Tensor):
+            place = 1 if self._answers_by_prompt and values[0].dim() > 1 else 0
+            if not values[0].is_floating_point():
+                same = {v.shape[:place] + v.shape[place + 1 :] for v in values}
+                return torch.cat(values, dim=place) if len(same) == 1 else values[0]
+            shape = list(values[0].shape)
+            shape[place] = sum(v.shape[place] for v in values)
+            return torch.zeros(()).expand(shape)
+        if self._answers_by_prompt:  # [[of image 1, of image 2]]
+            return [[entry for value in values for entry in value[0]]]
+        return [entry for value in values for entry in value]
+
+
 class Pictures:
     """Prepared images by content.
 
     Args:
-        image_processor: the model's own.
-        given: its arguments, as the model's processor passes them.
-        nested: whether it takes a list of images for each prompt.
+        stand_in: has the model's own image processor, and has seen how it is called.
     """
 
-    def __init__(self, image_processor: Any, given: dict[str, Any], nested: bool) -> None:
-        self._processor, self._given, self._nested = image_processor, given, nested
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
         self._pool = ThreadPoolExecutor(_LOADERS)
         self._coming: dict[tuple[str, bool], Future[tuple[Picture, dict[str, torch.Tensor]]]] = {}
         self._known: dict[tuple[str, bool], Picture] = {}
@@ -103,9 +160,8 @@ class Pictures:
             image = open_image(source)
         except OSError as error:
             raise DataError(f"image {source.name}: cannot be read ({error}); prepare the data again") from error
-        shown = [image, image] if among_several else [image]
-        found = self._processor([shown] if self._nested else shown, **{**self._given, "return_tensors": "pt"})
-        content = {name: self._one(value, among_several) for name, value in found.items()}
+        found = self._stand_in.prepared([image, image] if among_several else [image])
+        content = {name: value[: max(1, len(value) // 2)] if among_several else value for name, value in found.items()}
         pixels = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
         digest = hashlib.sha256(source.sha256.encode())
         for name in sorted(pixels):
@@ -115,14 +171,6 @@ class Pictures:
         outline = {name: _outline(value) for name, value in content.items()}
         return Picture(digest.hexdigest(), outline), pixels
 
-    def _one(self, value: Any, among_several: bool) -> Any:
-        """The first image's share of what was prepared for two equal ones."""
-        if not among_several:
-            return value
-        if self._nested:
-            return value[:, : value.shape[1] // 2] if hasattr(value, "shape") else [row[: len(row) // 2] for row in value]
-        return value[: max(1, len(value) // 2)]
-
 
 def _outline(value: Any) -> Any:
     import torch
@@ -130,54 +178,3 @@ def _outline(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.is_floating_point():
         return torch.zeros(()).expand(value.shape)  # one number in memory, whatever the shape
     return value
-
-
-class StandIn:
-    """Stands in a processor for its image processor: tells it about images that are prepared already.
-
-    The processor's own code then finds how many placeholders they take, and puts them where they belong.
-    """
-
-    def __init__(self, image_processor: Any) -> None:
-        self.real = image_processor
-        self._shown: Sequence[Picture] = ()
-        self.given: dict[str, Any] = {}
-        self.nested = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    @contextmanager
-    def showing(self, pictures: Sequence[Picture]) -> Iterator[None]:
-        """Inside, every call is answered with these."""
-        self._shown = pictures
-        try:
-            yield
-        finally:
-            self._shown = ()
-
-    def __call__(self, images: Any, **given: Any) -> Any:
-        from transformers import BatchFeature
-
-        if not self._shown:  # the first call of all, which shows how this processor asks
-            self.given = given
-            self.nested = isinstance(images, (list, tuple)) and isinstance(images[0], (list, tuple))
-            return self.real(images, **given)
-        outlines = [picture.outline for picture in self._shown]
-        return BatchFeature({name: self._joined([o[name] for o in outlines]) for name in outlines[0]})
-
-    def _joined(self, values: list[Any]) -> Any:
-        """One value for all images of a prompt, from one value each."""
-        import torch
-
-        if isinstance(values[0], torch.Tensor):
-            place = 1 if self.nested and values[0].dim() > 1 else 0
-            if not values[0].is_floating_point():
-                same = {v.shape[:place] + v.shape[place + 1 :] for v in values}
-                return torch.cat(values, dim=place) if len(same) == 1 else values[0]
-            shape = list(values[0].shape)
-            shape[place] = sum(v.shape[place] for v in values)
-            return torch.zeros(()).expand(shape)
-        if self.nested:  # [[of image 1, of image 2]]
-            return [[entry for value in values for entry in value[0]]]
-        return [entry for value in values for entry in value]

@@ -88,7 +88,8 @@ class PlainAnswering:
         if prompt.reply is not None:
             text = self._prompts.text(prompt.parts) + prompt.opening
             targets = self._prompts.reply(prompt.reply, text)
-            given = {name: _longer(name, values, given["input_ids"].shape[1], targets) for name, values in given.items()}
+            tokens = given["input_ids"].shape[1]
+            given = {name: _longer(name, values, tokens, targets) for name, values in given.items()}
         placed = {}
         for name, values in given.items():
             dtype = self._net.dtype if values.is_floating_point() else None

@@ -109,8 +109,8 @@ def _shown(several: bool) -> dict[str, tuple[Part, ...]]:
 def _picture(colour: tuple[int, int, int]) -> BytesImage:
     """A gradient with a square of one colour in its middle."""
     ramp = np.linspace(40, 215, _EDGE_PX, dtype=np.float64)
-    pixels = np.stack([np.tile(ramp, (_EDGE_PX, 1)), np.tile(ramp[:, None], (1, _EDGE_PX)), np.full((_EDGE_PX,) * 2, 128)])
-    image = Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8))
+    across, down = np.meshgrid(ramp, ramp)
+    image = Image.fromarray(np.stack([across, down, np.full_like(across, 128)], axis=-1).astype(np.uint8))
     corner = (_EDGE_PX - _PATCH_PX) // 2
     image.paste(colour, (corner, corner, corner + _PATCH_PX, corner + _PATCH_PX))
     buffer = io.BytesIO()
@@ -119,7 +119,12 @@ def _picture(colour: tuple[int, int, int]) -> BytesImage:
 
 
 def _asked(
-    loaded: Loaded, prompts: ChatPrompts, features: Features, shown: list[tuple[Part, ...]], prefix: bool, batch_size: int
+    loaded: Loaded,
+    prompts: ChatPrompts,
+    features: Features,
+    shown: Sequence[tuple[Part, ...]],
+    prefix: bool,
+    batch_size: int,
 ) -> Vectors:
     """What each prompt gives as the questions of one document; each has a twin, so that there are shared beginnings."""
     answering = Answering(loaded, prompts, features, words=False, prefix=prefix, batch_size=batch_size)
@@ -145,8 +150,7 @@ def _kept(place: dict[int, NDArray[np.float32]], key: int, found: Sequence[Found
 
 def _largest(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """The largest difference; of tokens that the model rules out, and of NaN logits, none counts."""
-    both = np.isfinite(first) & np.isfinite(second)
-    if not both.any():
-        return 0.0
-    # where only one of the two is finite, they differ without a bound
-    return float("inf") if (np.isfinite(first) != np.isfinite(second)).any() else float(np.abs(first - second)[both].max())
+    finite, also = np.isfinite(first), np.isfinite(second)
+    if (finite != also).any():
+        return float("inf")
+    return float(np.abs(first - second)[finite].max()) if finite.any() else 0.0

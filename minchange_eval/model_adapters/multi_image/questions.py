@@ -178,15 +178,13 @@ def _pairs(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
     for one in found:
         if isinstance(one, Unanswered):
             return write_unscored(one.reason)
-    no, yes = (
-        [_together(one, tokens[place]) for one in found if isinstance(one, np.ndarray)] for place in (0, 1)
-    )
+    no, yes = ([_together(one, tokens[place]) for one in found if isinstance(one, np.ndarray)] for place in (0, 1))
     return _written(yes, "pairs", {"yes_over_no": [a - b for a, b in zip(yes, no, strict=True)]})
 
 
 def _together(after: NDArray[np.float32], tokens: Sequence[int]) -> float:
-    values = after[list(tokens)].astype(np.float64)
-    return float(np.logaddexp.reduce(values))
+    with np.errstate(invalid="ignore"):  # NaN logits give a NaN score, which is written as none
+        return float(np.logaddexp.reduce(after[list(tokens)].astype(np.float64)))
 
 
 def _written(scores: Sequence[float], scored: Scored, others: dict[str, list[float]] | None = None) -> str:
