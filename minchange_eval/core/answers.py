@@ -142,12 +142,12 @@ def _read_written(text: str, candidates: int) -> Answer | None:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if list(content) == ["unscored"] and isinstance(content["unscored"], str):
+    if set(content) == {"unscored"} and isinstance(content["unscored"], str):
         return Answer(reason=content["unscored"])
-    if not isinstance(content.get("scores"), list):
-        return None
-    scores, truncated = _finite(content["scores"], candidates), content.get("truncated", 0)
-    scored, others = content.get("scored", "pairs"), content.get("alternatives", {})
+    if not {"scores", "truncated", "scored"} <= set(content) <= {"scores", "truncated", "scored", "alternatives"}:
+        return None  # words that happen to be JSON
+    scores, truncated = _finite(content["scores"], candidates), content["truncated"]
+    scored, others = content["scored"], content.get("alternatives", {})
     if scores is None or type(truncated) is not int or scored not in get_args(Scored) or not isinstance(others, dict):
         return Answer(text=text)  # scores of another query, or not scores: unreadable
     alternatives = {name: read for name, values in others.items() if (read := _finite(values, candidates))}

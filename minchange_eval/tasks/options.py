@@ -57,8 +57,8 @@ class Asked:
             return
         if self.cached and isinstance(getattr(lm, "description", None), ModelDescription):
             raise UsageError(
-                "--use_cache: lmms-eval's cache does not notice other weights or images; drop it: "
-                "embeddings are logged by content, and a second run reads them from there"
+                "--use_cache: lmms-eval's cache does not notice other weights or images; drop it: embeddings and "
+                "answers are logged by content, and a second run reads them from there"
             )
         if self.limit is not None and 0 < self.limit < 1 and len(tasks) > 1:
             raise UsageError(

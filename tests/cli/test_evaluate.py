@@ -220,7 +220,8 @@ NAN_SCORES = """
 from minchange_eval.model_adapters.dual_encoder import DualEncoder
 def broken(self, requests):
     nulls = [["null"] * r.metadata["query"].candidates for r in requests]
-    return ['{"scores": [' + ", ".join(row) + '], "truncated": 0}' for row in nulls]
+    rest = '], "truncated": 0, "scored": "pairs"}'
+    return ['{"scores": [' + ", ".join(row) + rest for row in nulls]
 DualEncoder.generate_until = broken
 """
 RAISING = """
