@@ -118,7 +118,7 @@ def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -
     Raises:
         ValueError: fewer than two labels, or two that differ in case only.
 
-    >>> read_answer('{"scores": [0.5, null], "truncated": 0}', "AB").scores
+    >>> read_answer(write_scores(np.array([0.5, np.nan], dtype=np.float32)), "AB").scores
     (0.5, None)
     >>> [read_answer(reply, "AB").choice for reply in ("B", "Answer: (B) the dog", "A or B", "A cat", "not B")]
     [1, 1, None, None, None]
