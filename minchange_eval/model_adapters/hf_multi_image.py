@@ -182,10 +182,13 @@ class HuggingFaceMultiImage(ChatModel):
             "prefix": self._prefix,
             "features_reused": loaded.family.features,
             "images_per_prompt": self._images,
+            "images_lead": self.prompts.images_lead,
             "several_images": LAYOUT if self._images == "one" else "in the prompt",
             "min_pixels": self.own.get("min_pixels"),
             "max_pixels": self.own.get("max_pixels"),
         }
+        if settings["images_lead"] and self.options.image_position == "prompt":
+            logger.info("the chat template shows images before the words, wherever the prompt has them")
         if self.options.scoring == "options":
             settings["normalise"] = self._normalise
         if self.options.scoring == "generate":

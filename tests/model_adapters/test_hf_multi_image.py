@@ -37,8 +37,11 @@ ONE_IMAGE = ("llava", "llava_next")
 NO_PREFIX = ("mllama", "gemma3")
 
 
-def model(folder: Path, scoring: str = "letters", **given: Any) -> HuggingFaceMultiImage:
-    return HuggingFaceMultiImage(**{"pretrained": str(folder), "scoring": scoring, "log": False, **given})
+def model(folder: Path, scoring: str = "letters", probed: bool = True, **given: Any) -> HuggingFaceMultiImage:
+    """An adapter without a log; `probed` leaves out the probe, which has tests of its own."""
+    made = HuggingFaceMultiImage(**{"pretrained": str(folder), "scoring": scoring, "log": False, **given})
+    made._probed = probed
+    return made
 
 
 class Reference:
@@ -284,7 +287,6 @@ def test_a_prompt_over_the_context_is_unscored_with_the_reason(chat_checkpoint: 
     query = queries_of_set(CandidateSet("s", "x", long.images, ("cat " * 200, "dog")))[0]
     for scoring in ("letters", "generate", "options"):
         asker = model(folder, scoring)
-        asker._probed = True  # its own prompts fit, but not by much
         found = read_answer(asker.generate_until([request(query)])[0], "AB")
         assert "the model's context 120" in str(found.reason), scoring
 
@@ -417,8 +419,6 @@ def test_out_of_memory_halves_the_batch_and_says_so(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run(self, rows, *args, **given)
 
-    asker.probe().check()
-    asker._probed = True
     monkeypatch.setattr(answering.LanguageModel, "run", tight)
     assert scores(asker.generate_until(requests())) == pytest.approx(scores(expected), abs=1e-5)
     assert asker.description.settings["batch_size"] == 2
@@ -446,7 +446,7 @@ def test_a_cache_that_hands_over_another_images_features_stops_the_run(
     chat_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     monkeypatch.setattr(features, "feature_key", lambda picture: "the same for all")
-    error = refusal(chat_checkpoint("qwen3_vl"), dtype=dtype)
+    error = refusal(chat_checkpoint("qwen3_vl"), dtype=dtype, probed=False)
     assert "contamination probe: image 2" in str(error)
     assert error.exit_code is ExitCode.INTERNAL
 
@@ -460,7 +460,7 @@ def test_beginnings_shared_by_different_images_stop_the_run(
         return real([np.maximum(tokens, -1) for tokens in content], *others)
 
     monkeypatch.setattr(answering, "shared_beginnings", blind)
-    error = refusal(chat_checkpoint("qwen2_vl"))
+    error = refusal(chat_checkpoint("qwen2_vl"), probed=False)
     assert "from a shared beginning: differs" in str(error)
 
 
@@ -481,6 +481,21 @@ def test_a_peft_adapter_changes_the_scores_and_is_named(chat_checkpoint: Checkpo
     assert base.description.weights_sha256 != tuned.description.weights_sha256
     assert tuned.description.settings["peft"] == "lora"
     assert tuned.work["prompt_tokens_reused"] > 0
+
+
+def test_a_template_that_puts_images_first_is_known_by_it(chat_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(chat_checkpoint("llava"), folder)
+    template = (
+        "{% for message in messages %}USER: {% for part in message['content'] if part['type'] == 'image' %}<image>\n"
+        "{% endfor %}{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
+        "{% endfor %}ASSISTANT:"
+    )
+    (folder / "chat_template.jinja").write_text(template)
+    assert model(folder).description.settings["images_lead"] is True
+    assert model(chat_checkpoint("llava")).description.settings["images_lead"] is False
 
 
 def test_a_system_prompt_goes_before_the_turn(chat_checkpoint: Checkpoint) -> None:

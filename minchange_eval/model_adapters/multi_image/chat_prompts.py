@@ -114,6 +114,13 @@ class ChatPrompts:
             asked = "a system prompt, a turn" if self._system else "a turn"
             raise UsageError(f"chat template: refuses {asked} of text and images: {first_line(error)}") from error
 
+    @property
+    def images_lead(self) -> bool:
+        """Whether the chat template shows the images before the words, wherever a turn has them."""
+        mark = getattr(self._processor, "boi_token", None) or getattr(self._processor, "image_token", None)
+        text = self.text(["first of all", BLANK_IMAGE])
+        return bool(mark) and mark in text and text.index(mark) < text.index("first of all")
+
     def reply(self, text: str, written: str) -> tuple[int, ...]:
         """The tokens of a reply.
 

@@ -16,6 +16,7 @@ class Spellings:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._ids: dict[str, list[int]] = {}
+        self._known: dict[tuple[str, ...], tuple[tuple[int, ...], ...] | None] = {}
         special = set(tokenizer.all_special_ids)
         for token, text in enumerate(tokenizer.batch_decode([[token] for token in range(len(tokenizer))])):
             word = text.strip()
@@ -38,6 +39,11 @@ class Spellings:
         Raises:
             UsageError: a label that the vocabulary cannot write.
         """
+        if tuple(labels) not in self._known:
+            self._known[tuple(labels)] = self._told_apart(labels)
+        return self._known[tuple(labels)]
+
+    def _told_apart(self, labels: Sequence[str]) -> tuple[tuple[int, ...], ...] | None:
         found = [self._whole(label, labels) or self._first(label) for label in labels]
         begun = [tokens | self._first(label) for tokens, label in zip(found, labels, strict=True)]
         own = []
