@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,6 @@ from tests.model_adapters.checkpoints import open_clip_folder
 SHARED_MED = Path(__file__).parents[2].parent / "shared" / "data" / "med_sample"
 KILLS = int(os.environ.get("MINCHANGE_KILLS", "3"))
 SETS = "spec_count,spec_existence"
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    started = Runner(tmp_path_factory.mktemp("runs"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -32,13 +32,6 @@ ITEMS = 40
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    started = Runner(tmp_path_factory.mktemp("runs"))
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with 44 questions in MED's official layout."""
     folder = tmp_path_factory.mktemp("home")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,13 +31,6 @@ TASKS = {
     "vsr_random": "",
     "vsr_random_templates": "templates",
 }
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    started = Runner(tmp_path_factory.mktemp("runs"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")
