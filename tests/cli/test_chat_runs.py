@@ -15,28 +15,38 @@ from minchange_eval.core.errors import ExitCode
 from minchange_eval.core.record import comparable_bytes
 from minchange_eval.data.prepare import prepare
 from tests.cli.runs import Run, Runner
+from tests.data.official_layouts import write_spec_release, write_vismin_release
 from tests.model_adapters.chat_checkpoints import write_checkpoint
 
 SHARED_MED = Path(__file__).parents[2].parent / "shared" / "data" / "med_sample"
 FOUR_FAMILIES = ("qwen2_vl", "llava", "idefics3", "mllama")
 KILLS = 2
+IMPORTS = (
+    "minchange_eval.model_adapters.hf_multi_image",
+    "transformers.generation.utils",
+    *(f"transformers.models.{family}.modeling_{family}" for family in FOUR_FAMILIES),
+    *(f"transformers.models.{family}.processing_{family}" for family in FOUR_FAMILIES),
+)
 
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    started = Runner(tmp_path_factory.mktemp("runs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZYGOTE_IMPORTS", " ".join(IMPORTS))
+        started = Runner(tmp_path_factory.mktemp("runs"))
     yield started
     started.close()
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the mini suite, and the real MED pairs where they are at hand."""
+    """A store with a small SPEC and VisMin, MED's part of the mini suite, and the real pairs where they are at hand."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINCHANGE_HOME", str(folder))
-        for name in ("spec_mini", "vismin_mini", "med_mini"):
-            prepare(name)
+        prepare("spec", write_spec_release(folder / "spec_release", 3, seed=1))
+        prepare("vismin", write_vismin_release(folder / "vismin_release", 8, seed=2))
+        prepare("med_mini")
         if SHARED_MED.exists():
             prepare("med", SHARED_MED)
     return folder
@@ -66,7 +76,7 @@ def argv(folder: Path, scoring: str, tasks: str, limit: int) -> list[str]:
 def test_the_mini_suite_and_real_pairs_run_in_every_scoring(
     runner: Runner, home: Path, checkpoint: Callable[[str], Path], family: str
 ) -> None:
-    tasks = "spec_mini_count,vismin_mini_object,med_mini" + (",med" if SHARED_MED.exists() else "")
+    tasks = "spec_count,vismin_object,med_mini" + (",med" if SHARED_MED.exists() else "")
     for scoring, scored in (("letters", "labels"), ("options", "options"), ("generate", None)):
         run = runner.run(argv(checkpoint(family), scoring, tasks, 2), home)
         # random weights answer in no readable form
@@ -76,7 +86,7 @@ def test_the_mini_suite_and_real_pairs_run_in_every_scoring(
         assert {outcome.scored for outcome in outcomes} == {scored}
         assert all((outcome.scores is None) == (scoring == "generate") for outcome in outcomes)
         if scoring == "options":
-            assert {outcome.scored for outcome in record.outcomes["vismin_mini_object"]} == {"pairs"}
+            assert {outcome.scored for outcome in record.outcomes["vismin_object"]} == {"pairs"}
         settings = record.model.settings
         assert (settings["family"], settings["scoring"]) == (family, scoring)
         assert settings["images_per_prompt"] == ("one" if family == "llava" else "many")
@@ -92,7 +102,7 @@ def bytes_of(run: Run) -> bytes:
 def test_a_run_killed_at_random_points_ends_with_the_bytes_of_one_that_was_not(
     runner: Runner, home: Path, checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    asked = argv(checkpoint("qwen2_vl"), "letters", "vismin_mini,med_mini", 30)
+    asked = argv(checkpoint("qwen2_vl"), "letters", "vismin,med_mini", 40)
     whole_home, killed_home = tmp_path / "whole", tmp_path / "killed"
     for copy in (whole_home, killed_home):
         shutil.copytree(home / "store", copy / "store")

@@ -5,6 +5,7 @@ Real processes with real exit codes, which can be killed, without ten seconds of
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -18,6 +19,8 @@ def serve() -> None:
 
     from minchange_eval.tasks import hook, run_recorder  # noqa: F401
 
+    for module in os.environ.get("ZYGOTE_IMPORTS", "").split():
+        importlib.import_module(module)
     hook.install()
     print("ready", flush=True)
     for line in sys.stdin:
