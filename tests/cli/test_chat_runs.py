@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,21 +21,6 @@ from tests.model_adapters.chat_checkpoints import write_checkpoint
 SHARED_MED = Path(__file__).parents[2].parent / "shared" / "data" / "med_sample"
 FOUR_FAMILIES = ("qwen2_vl", "llava", "idefics3", "mllama")
 KILLS = 2
-IMPORTS = (
-    "minchange_eval.model_adapters.hf_multi_image",
-    "transformers.generation.utils",
-    *(f"transformers.models.{family}.modeling_{family}" for family in FOUR_FAMILIES),
-    *(f"transformers.models.{family}.processing_{family}" for family in FOUR_FAMILIES),
-)
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZYGOTE_IMPORTS", " ".join(IMPORTS))
-        started = Runner(tmp_path_factory.mktemp("runs"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Real processes with real exit codes, which can be killed, without ten seconds of
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -16,11 +15,12 @@ def serve() -> None:
     import lmms_eval.__main__
     import lmms_eval.evaluator  # noqa: F401
     import open_clip  # noqa: F401
+    import transformers.generation.utils
+    import transformers.models.auto.modeling_auto  # noqa: F401
 
+    from minchange_eval.model_adapters import hf_multi_image  # noqa: F401
     from minchange_eval.tasks import hook, run_recorder  # noqa: F401
 
-    for module in os.environ.get("ZYGOTE_IMPORTS", "").split():
-        importlib.import_module(module)
     hook.install()
     print("ready", flush=True)
     for line in sys.stdin:
