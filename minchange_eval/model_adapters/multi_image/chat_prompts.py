@@ -117,7 +117,7 @@ class ChatPrompts:
     @property
     def images_lead(self) -> bool:
         """Whether the chat template shows the images before the words, wherever a turn has them."""
-        mark = getattr(self._processor, "boi_token", None) or getattr(self._processor, "image_token", None)
+        mark = str(getattr(self._processor, "boi_token", None) or getattr(self._processor, "image_token", None) or "")
         text = self.text(["first of all", BLANK_IMAGE])
         return bool(mark) and mark in text and text.index(mark) < text.index("first of all")
 
