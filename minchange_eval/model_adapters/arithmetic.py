@@ -23,9 +23,13 @@ def lanes(device: torch.device) -> int:
     """How many forwards run side by side: on CPU one a core of this process's share, on an accelerator one."""
     if device.type != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    granted = min(cores, cores_of_quota() or cores)
-    return max(1, granted // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return max(1, cores() // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def cores() -> int:
+    """How many cores this process may use, whatever other processes of the run share them."""
+    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(present, cores_of_quota() or present)
 
 
 def cores_of_quota() -> int | None:
@@ -40,12 +44,13 @@ def cores_of_quota() -> int | None:
 
 
 @contextmanager
-def same_bits(device: torch.device) -> Iterator[None]:
-    """One thread a forward on CPU; full float32 everywhere; on CUDA no choice of kernels by timing.
+def same_bits(device: torch.device, threads: int = 1) -> Iterator[None]:
+    """A fixed number of threads a forward on CPU; full float32 everywhere; on CUDA no choice of kernels by timing.
 
     With several threads a kernel may split a sum between them, so that the bits depend on how many there are (a plain
-    run takes all cores, torchrun one). Cores are kept busy by `lanes` instead. The other switches belong to the whole
-    process, and whatever was imported before may have turned them.
+    run takes all cores, torchrun one). Dual encoders take one and keep the cores busy by `lanes`; chat models take
+    `cores`, on every rank, and say so in their settings. The other switches belong to the whole process, and whatever
+    was imported before may have turned them.
     """
     import torch
 
@@ -53,7 +58,7 @@ def same_bits(device: torch.device) -> Iterator[None]:
         (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")
     ]
     if device.type == "cpu":
-        switches.append((torch.get_num_threads, torch.set_num_threads, 1))
+        switches.append((torch.get_num_threads, torch.set_num_threads, threads))
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     for owner, name, value in (
         (cudnn, "benchmark", False),

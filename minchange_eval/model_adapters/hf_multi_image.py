@@ -15,7 +15,7 @@ from minchange_eval.core.errors import UsageError
 from minchange_eval.core.images import DECODING
 from minchange_eval.core.prompts import Part
 from minchange_eval.core.record import ModelDescription
-from minchange_eval.model_adapters.arithmetic import hardware, same_bits
+from minchange_eval.model_adapters.arithmetic import cores, hardware, same_bits
 from minchange_eval.model_adapters.chat_model import Ask, ChatModel
 from minchange_eval.model_adapters.encoder import versions
 from minchange_eval.model_adapters.model_args import DTYPES, count, flag, one_of
@@ -74,6 +74,7 @@ class HuggingFaceMultiImage(ChatModel):
         self._stitch = bool(flag("stitch", own.get("stitch", True)))
         self._wants_prefix = bool(flag("prefix", own.get("prefix", True)))
         on_cpu = self._device.type == "cpu"
+        self._threads = cores() if on_cpu else 1  # documents follow one another, so a forward has the cores to itself
         asked_batch = count("batch_size", own.get("batch_size"), least=1) or (1 if on_cpu else 8)
         self.loaded = load(_wanted(own, "fp32" if on_cpu else "bf16"), self._device)
         family = self.loaded.family
@@ -104,7 +105,7 @@ class HuggingFaceMultiImage(ChatModel):
         if not self._probed:
             self.probe().check()
             self._probed = True
-        with same_bits(self._device), torch.inference_mode():
+        with same_bits(self._device, self._threads), torch.inference_mode():
             documents = [[self._questions.of(ask) for ask in asked] for asked in _by_document(asks)]
             answering = self._answering()
             try:
@@ -116,7 +117,7 @@ class HuggingFaceMultiImage(ChatModel):
         """Ask about two almost equal images in every way that this run uses."""
         import torch
 
-        with same_bits(self._device), torch.inference_mode():
+        with same_bits(self._device, self._threads), torch.inference_mode():
             return probe(self.loaded, self.prompts, self.features, several=self._images == "many", prefix=self._prefix)
 
     def clean(self) -> None:
@@ -178,6 +179,7 @@ class HuggingFaceMultiImage(ChatModel):
             "device": self._device.type,
             "hardware": hardware(self._device),
             "decoding": DECODING,
+            "threads": self._threads,
             "batch_size": self._batch_size,
             "prefix": self._prefix,
             "features_reused": loaded.family.features,
