@@ -2,12 +2,16 @@
 
 A dual encoder that knows nothing gives scores that are exchangeable and never tie; a chat model that knows nothing
 answers each query on its own. Single queries cannot tell the two apart, the group score can: four scores in random
-order place both diagonals first more often (1/6) than four coins fall right (1/16).
+random order place both diagonals first more often (1/6) than four coins fall right (1/16). Where the answers of several
+orders are votes, first place may be shared, which is a miss: coins then get less than 1/K.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
 from typing import Literal
 
 AnswerKind = Literal["scores", "answers"]
@@ -42,24 +46,63 @@ def chance(metric: str, k: int, kind: AnswerKind) -> float:
         raise ValueError(f"expected K of at least 2 and scores or answers, got {k} and {kind!r}")
     if metric in ("i2t_accuracy", "t2i_accuracy"):
         return 1 / k
-    if metric in ("text_score", "image_score"):
-        return (1 / k) ** k
-    if metric == "group_score":
-        return math.factorial(k - 1) / math.factorial(2 * k - 1) if kind == "scores" else (1 / k) ** (2 * k)
-    if metric == "pair_mean":
-        return sum(chance(name, k, kind) for name in ("text_score", "image_score", "group_score")) / 3
-    raise ValueError(f"expected a metric of candidate sets, got {metric!r}")
+    together = math.factorial(k - 1) / math.factorial(2 * k - 1) if kind == "scores" else None
+    return set_chance(metric, [1 / k] * k, [1 / k] * k, together)
 
 
-def query_chance(answers: int, candidates: int) -> float:
-    """Expected hits of one query for a scorer or answerer that knows nothing: `answers` of `candidates` are right.
+def set_chance(
+    metric: str, image_to_text: Sequence[float], text_to_image: Sequence[float], together: float | None = None
+) -> float:
+    """Expected value of a score of one candidate set from the chances of its queries, which are independent.
+
+    Args:
+        metric: `text_score`, `image_score`, `group_score` or `pair_mean`.
+        image_to_text, text_to_image: the chance of each query of a direction.
+        together: of the group score, where the two directions are not independent of each other.
 
     Raises:
-        ValueError: not 1 <= answers <= candidates.
-
-    >>> query_chance(1, 4)
-    0.25
+        ValueError: another metric.
     """
-    if not 1 <= answers <= candidates:
-        raise ValueError(f"expected 1..{candidates} right answers, got {answers}")
-    return answers / candidates
+    text, image = math.prod(image_to_text), math.prod(text_to_image)
+    group = text * image if together is None else together
+    scores = {"text_score": text, "image_score": image, "group_score": group, "pair_mean": (text + image + group) / 3}
+    if metric not in scores:
+        raise ValueError(f"expected a metric of candidate sets, got {metric!r}")
+    return scores[metric]
+
+
+@cache
+def query_chance(answers: int, candidates: int, votes: int = 1) -> float:
+    """Expected hits of one query for a scorer or answerer that knows nothing: `answers` of `candidates` are right.
+
+    Several votes: each falls on any candidate alike, and a hit is a right candidate with more than every wrong one. Of
+    the K^votes ways, those count in which the most that a right one has is m and every wrong one has fewer, for each m
+    and each number of votes that fall on right ones. With one right candidate that is (1 - P(first place is shared))/K:
+    1/4, 7/27, 49/256 for K = 2, 3, 4 with K votes.
+
+    Raises:
+        ValueError: not 1 <= answers <= candidates, or no votes.
+
+    >>> query_chance(1, 4), query_chance(1, 4, votes=4)
+    (0.25, 0.19140625)
+    """
+    if not 1 <= answers <= candidates or votes < 1:
+        raise ValueError(f"expected 1..{candidates} right answers and 1 or more votes, got {answers} and {votes}")
+    ways = sum(
+        math.comb(votes, on_right)
+        * (_ways(on_right, answers, most) - _ways(on_right, answers, most - 1))
+        * _ways(votes - on_right, candidates - answers, most - 1)
+        for most in range(1, votes + 1)
+        for on_right in range(most, votes + 1)
+    )
+    return float(Fraction(ways, candidates**votes))
+
+
+@cache
+def _ways(votes: int, candidates: int, most: int) -> int:
+    """In how many ways votes fall on candidates so that none has more than `most`."""
+    if candidates == 0:
+        return int(votes == 0)
+    return sum(
+        math.comb(votes, first) * _ways(votes - first, candidates - 1, most) for first in range(min(votes, most) + 1)
+    )

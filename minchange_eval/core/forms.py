@@ -40,11 +40,11 @@ def merged(outcomes: Iterable[QueryOutcome]) -> Forms:
     """One outcome a question from those in its orders, candidates as released, judged by the one judge.
 
     Scores of labels or options: the mean over orders of each order's probabilities (softmax over the candidates of
-    its log-probabilities). Scores of pairs: their mean. Replies in words: a vote each, and the shares of the votes
-    are the scores of the labels; so too where some orders were answered in words and some by labels, as a server that
-    lists too few log-probabilities makes a reply be read in words. Sums are exact before they are rounded, so equal
-    ones tie whatever the order. A question of which one order is unscored is unscored. Questions with no order set
-    come back as they are.
+    its log-probabilities). Scores of pairs: their mean. Replies in words: a vote each, the scores are the shares of
+    the votes, and `votes` says how many there were; so too where some orders were answered in words and some by labels,
+    as a server that lists too few log-probabilities makes a reply be read in words. Sums are exact before they are
+    rounded, so equal ones tie whatever the order. A question of which one order is unscored is unscored. Questions with
+    no order set come back as they are.
 
     Raises:
         ValueError: the orders of a question differ in their candidates or right answers, or only some have scores of
@@ -73,6 +73,7 @@ def _merged(forms: Forms) -> Forms:
 
 
 def _together(forms: Forms) -> dict[str, Any]:
+    """The answer of all orders as arguments of `QueryOutcome.answered`."""
     if any(form.unscored for form in forms):
         return {"reason": next((form.reason for form in forms if form.reason), None)}
     kinds = {"words" if form.scores is None else form.scored or "pairs" for form in forms}
@@ -85,7 +86,7 @@ def _together(forms: Forms) -> dict[str, Any]:
         for candidate in range(forms[0].candidates)
     ]
     scores = tuple(math.fsum(weights) / len(forms) for weights in released)
-    return {"scores": scores, "scored": "labels" if votes else kinds.pop()}
+    return {"scores": scores, "scored": None if votes else kinds.pop(), "votes": len(forms) if votes else 0}
 
 
 def _vote(form: QueryOutcome) -> list[float]:

@@ -29,6 +29,7 @@ class QueryOutcome(BaseModel):
         text: the reply in words.
         reason: why there is no answer, where the adapter knows (a prompt over the model's context).
         truncated: how many of the query's texts were cut to the model's context.
+        votes: of how many answers the scores are shares of votes, where orders are merged; else 0, as in every record.
         images: SHA-256 of the images that the query is about; items that share one are of one cluster.
         form: which order or wording of the question this is; empty for the released one.
         order: the released position of each candidate as shown; empty for the released order.
@@ -51,6 +52,7 @@ class QueryOutcome(BaseModel):
     text: str | None = None
     reason: str | None = None
     truncated: int = 0
+    votes: int = 0
     images: tuple[str, ...] = ()
     form: str = ""
     order: tuple[int, ...] = ()
@@ -73,10 +75,10 @@ class QueryOutcome(BaseModel):
     @property
     def of_pairs(self) -> bool:
         """Whether it was answered with scores of single images and texts; records before version 2 know no others."""
-        return self.scores is not None and self.scored in (None, "pairs")
+        return self.scores is not None and not self.votes and self.scored in (None, "pairs")
 
-    def answered(self, **answer: Any) -> QueryOutcome:
-        """The same query with another answer, judged again; arguments are the fields of `core.answers.Answer`.
+    def answered(self, *, votes: int = 0, **answer: Any) -> QueryOutcome:
+        """The same query with another answer, judged again; arguments are `votes` and the fields of an `Answer`.
 
         Raises:
             ValueError: another number of scores than candidates.
@@ -84,7 +86,7 @@ class QueryOutcome(BaseModel):
         given = Answer(**answer)
         said = {name: value for name, value in vars(given).items() if name != "alternatives"}
         judged = _flags(given, self.answers, self.candidates)
-        return self.model_copy(update={**said, "alternatives": dict(given.alternatives), **judged})
+        return self.model_copy(update={**said, "votes": votes, "alternatives": dict(given.alternatives), **judged})
 
     @property
     def _answer(self) -> Answer:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from minchange_eval.core.chance import AnswerKind, chance, query_chance
+from minchange_eval.core.chance import chance, query_chance, set_chance
 from minchange_eval.core.errors import IncompleteError
 from minchange_eval.core.forms import Forms, consistency_chance, consistent
 from minchange_eval.core.outcomes import QueryOutcome
@@ -124,9 +124,13 @@ def _asked_tally(item: JudgedItem, direction: Direction) -> Tally:
 
 
 def _accuracy_of(item: JudgedItem, asked: Sequence[tuple[QueryOutcome, bool]]) -> Tally:
-    guess = math.fsum(query_chance(len(query.answers), query.candidates) for query, _ in asked) / len(asked)
+    guess = math.fsum(_guess(query) for query, _ in asked) / len(asked)
     hits = sum(hit for _, hit in asked)
     return Tally(item.subset, item.cluster, hits, len(asked), guess, len(asked), tuple(query for query, _ in asked))
+
+
+def _guess(query: QueryOutcome) -> float:
+    return query_chance(len(query.answers), query.candidates, query.votes or 1)
 
 
 def statement_tally(name: str, item: JudgedItem) -> list[Tally]:
@@ -186,17 +190,17 @@ def _accuracy_tally(name: str, item: JudgedItem) -> Tally:
 
 
 def _score_tally(name: str, item: JudgedItem) -> Tally:
-    i2t, t2i, k = _directions(item)
+    i2t, t2i, _ = _directions(item)
     asked = {"text_score": i2t, "image_score": t2i, "group_score": i2t + t2i}[name]
     right = all(hit for _, hit in asked)
-    guess = chance(name, k, _answer_kind(item))
+    guess = _set_guess(name, item)
     return Tally(item.subset, item.cluster, int(right), 1, guess, 1, tuple(query for query, _ in asked))
 
 
 def _pair_mean_tally(name: str, item: JudgedItem) -> Tally:
-    i2t, t2i, k = _directions(item)
+    i2t, t2i, _ = _directions(item)
     text, image = all(hit for _, hit in i2t), all(hit for _, hit in t2i)
-    guess = chance(name, k, _answer_kind(item))
+    guess = _set_guess(name, item)
     return Tally(item.subset, item.cluster, text + image + (text and image), 3, guess, 1, item.queries)
 
 
@@ -210,9 +214,12 @@ _SET_TALLIES: Mapping[str, Callable[[str, JudgedItem], Tally]] = {
 }
 
 
-def _answer_kind(item: JudgedItem) -> AnswerKind:
+def _set_guess(name: str, item: JudgedItem) -> float:
     """Scores of pairs are read by both directions of a set; all other answers are of one query each."""
-    return "scores" if any(query.of_pairs for query in item.queries) else "answers"
+    i2t, t2i, k = _directions(item)
+    if any(query.of_pairs for query in item.queries):
+        return chance(name, k, "scores")
+    return set_chance(name, [_guess(query) for query, _ in i2t], [_guess(query) for query, _ in t2i])
 
 
 def by_subset(tallies: Iterable[Tally]) -> dict[str, list[Tally]]:

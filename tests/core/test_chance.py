@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -44,3 +46,31 @@ def test_several_right_answers_add_up_and_wrong_arguments_are_errors() -> None:
             call()
     with pytest.raises(ValueError, match="metric"):
         chance("macro", 2, "scores")
+
+
+def _votes_that_hit(answers: int, candidates: int, votes: int) -> float:
+    """Every way in which votes can fall, judged one by one: a right candidate has more than every wrong one."""
+    hits = 0
+    for way in itertools.product(range(candidates), repeat=votes):
+        count = Counter(way)
+        right, wrong = (max((count[c] for c in of), default=-1) for of in (range(answers), range(answers, candidates)))
+        hits += right > wrong
+    return hits / candidates**votes
+
+
+@pytest.mark.parametrize(
+    ("answers", "candidates", "votes"),
+    [(1, 2, 1), (1, 2, 2), (1, 2, 3), (1, 3, 2), (1, 3, 3), (2, 3, 3), (3, 3, 3), (1, 4, 4), (2, 4, 4), (2, 5, 6)],
+)
+def test_chance_of_votes_is_the_share_of_all_ways_in_which_they_can_fall(
+    answers: int, candidates: int, votes: int
+) -> None:
+    assert query_chance(answers, candidates, votes) == pytest.approx(_votes_that_hit(answers, candidates, votes))
+
+
+def test_a_shared_first_place_is_a_miss_so_votes_get_less_than_one_in_k() -> None:
+    assert [query_chance(1, k, votes=k) for k in (2, 3, 4)] == [1 / 4, 7 / 27, 49 / 256]
+    assert query_chance(1, 9, votes=9) == pytest.approx(0.0595, abs=5e-5)
+    assert query_chance(1, 9, votes=1) == 1 / 9
+    with pytest.raises(ValueError, match="1 or more votes"):
+        query_chance(1, 2, votes=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections import defaultdict
@@ -98,7 +99,7 @@ def test_orders_of_sets_are_merged_for_the_set_scores_with_their_consistency() -
     assert [values[name].value for name in ("text_score", "image_score", "t2i_accuracy")] == [1, 0, 0]
     assert (values["consistency"].value, values["consistency"].n, values["consistency"].chance) == (0.5, 4, 0.5)
     assert values["position_bias"].value == 0.5  # 0 over the texts, 1 over the images
-    assert values["group_score"].chance == 1 / 16
+    assert values["group_score"].chance == (1 / 4) ** 4  # votes, and two of two orders can be shared
 
 
 def test_one_exchanged_order_has_the_usual_metrics_only() -> None:
@@ -120,6 +121,55 @@ def test_an_unscored_order_counts_its_question_once_as_a_miss() -> None:
     assert (values["micro"].value, values["micro"].unscored, values["micro"].n) == (0, 1, 1)
     assert (values["consistency"].value, values["consistency"].unscored) == (0, 1)
     assert values["position_bias"].n == 4
+
+
+def tossed(rng: random.Random, k: int) -> Callable[[Query], Answer]:
+    return lambda _: Answer(choice=rng.randrange(k), text="?")
+
+
+@pytest.mark.parametrize(
+    ("k", "questions", "expected"), [(2, 1500, 0.25), (3, 1500, 0.2593), (4, 1500, 0.1914), (9, 600, 0.0595)]
+)
+def test_chance_of_cyclic_orders_in_words_is_what_a_coin_tosser_gets(k: int, questions: int, expected: float) -> None:
+    rng = random.Random(k)
+    outcomes = [
+        line
+        for n in range(questions)
+        for line in cyclic(
+            query_of_question(
+                ChoiceQuestion(f"q{n}", "t", (BytesImage("i", b"%d" % n),), "?", tuple("abcdefghi"[:k]), (n % k,))
+            ),
+            tossed(rng, k),
+        )
+    ]
+    got = whole(summarize(outcomes, "questions", resamples=2))["micro"]
+    assert got.chance == pytest.approx(expected, abs=5e-5)
+    assert abs(got.value - expected) < 4 * math.sqrt(expected / questions)
+
+
+def test_set_scores_of_votes_have_the_powers_of_their_chance() -> None:
+    rng, sets = random.Random(0), 1200
+    outcomes = []
+    for n in range(sets):
+        images = (BytesImage("0", b"%d zero" % n), BytesImage("1", b"%d one" % n))
+        for query in queries_of_set(CandidateSet(f"s{n}", "s", images, ("zero", "one"))):
+            outcomes += cyclic(query, tossed(rng, 2), subset="s")
+    values = whole(summarize(outcomes, "sets", resamples=2))
+    expected = {"i2t_accuracy": 1 / 4, "t2i_accuracy": 1 / 4, "text_score": 1 / 16, "image_score": 1 / 16,
+                "group_score": 1 / 256, "pair_mean": (1 / 16 + 1 / 16 + 1 / 256) / 3, "consistency": 1 / 2}  # fmt: skip
+    for name, one in expected.items():
+        assert values[name].chance == pytest.approx(one), name
+        assert abs(values[name].value - one) < 4 * math.sqrt(one / sets), name
+
+
+def test_one_vote_has_the_chance_of_one_answer_and_merged_scores_that_of_scores() -> None:
+    query = question(0, 1, k=2)
+    swapped = replace(query, query_id=f"{query.query_id}@swapped", form="swapped", order=(1, 0), answers=(0,))
+    said = [outcome_of(swapped, "t", Answer(choice=0, text="A"))]
+    assert whole(summarize(said, "questions"))["micro"].chance == 1 / 2
+    for scored in ("labels", "options", "pairs"):
+        outcomes = cyclic(query, lambda form: Answer(scores=(0.5, 0.1), scored=scored))  # type: ignore[arg-type]  # noqa: B023
+        assert whole(summarize(outcomes, "questions"))["micro"].chance == 1 / 2
 
 
 def test_labels_and_options_are_answers_of_one_query_each_and_only_pairs_share_their_scores() -> None:

@@ -100,7 +100,7 @@ def test_probabilities_are_averaged_in_the_released_order() -> None:
     scores = {(0, 1, 2): first, (1, 2, 0): second}
     one = the(asked(lambda order: Answer(scores=scores[order], scored="labels"), list(scores), right=1))
     assert one.scores == pytest.approx(((0.7 + 0.4) / 2, (0.2 + 0.5) / 2, (0.1 + 0.1) / 2))
-    assert (one.scored, one.hit, one.chosen) == ("labels", False, 0)
+    assert (one.scored, one.votes, one.hit, one.chosen) == ("labels", 0, False, 0)
 
 
 def test_log_probabilities_of_part_of_the_vocabulary_are_made_to_add_up_to_one() -> None:
@@ -131,7 +131,8 @@ def test_words_in_some_orders_and_scores_in_others_are_votes_and_a_tied_order_ha
         (2, 0, 1): Answer(scores=(-1.0, -1.0, -1.5), scored="labels"),
     }
     one = the(asked(said.__getitem__, list(said), right=2))
-    assert (one.scores, one.scored, one.hit) == ((0.0, 0.0, 2 / 3), "labels", True)
+    assert (one.scores, one.scored, one.hit) == ((0.0, 0.0, 2 / 3), None, True)
+    assert (one.votes, one.of_pairs) == (3, False)
 
 
 def test_scores_of_pairs_are_averaged_as_they_are() -> None:
