@@ -65,7 +65,8 @@ class MetricValue(BaseModel):
         chance: what guessing gets; None for what guessing says nothing of.
         n: sets for `text_score`, `image_score`, `group_score` and `pair_mean`; questions for `consistency`; choices
             for `position_bias`; else queries.
-        unscored, ties, near_ties: queries among those that the metric reads.
+        unscored, ties, near_ties: queries among those that the metric reads, which for scores of sets may be more than
+            n; for `consistency` questions of which any form is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -96,9 +97,10 @@ def summarize(
     of its 12 columns), is the papers' headline, as is `macro` for MED.
 
     Statements: `accuracy`, the same of true and of false ones, `yes_rate` (answers "true", of all asked) and
-    `answered`. A question asked in several orders of its candidates is one question, from the orders merged
-    (`core.forms`); `consistency` is then the share of questions with one choice in all orders, `position_bias` how
-    far the choices stick to one place. Asked in several wordings it counts once a wording, each wording is a slice,
+    `answered`, of each slice too.
+    A question asked in several orders of its candidates is one question, from the orders merged (`core.forms`);
+    `consistency` is then the share of questions with one choice in all orders, `position_bias` how far the choices
+    stick to one place. Asked in several wordings it counts once a wording, each wording is a slice,
     `consistency` is the share with one choice in all wordings, `spread` the standard deviation of the wordings'
     accuracies (of these wordings, so divided by their number) and, for statements, `bias` the accuracy on true ones
     less that on false ones.
@@ -216,7 +218,8 @@ def _of_orders(items: Sequence[JudgedItem], several: Mapping[str, Forms], shares
 
 def _of_wordings(items: Sequence[JudgedItem], kind: Kind, shares: _Shares) -> list[MetricValue]:
     """`spread` over the wordings' accuracies and, for statements, `bias`."""
-    slices = [tally for name in SLICED_METRICS[kind] for item in items for tally in slice_tallies(name, item, kind)]
+    accuracies = SLICED_METRICS["sets"] if kind == "sets" else ("accuracy",)
+    slices = [tally for name in accuracies for item in items for tally in slice_tallies(name, item, kind)]
     wordings = by_subset(tally for tally in slices if tally.subset.startswith("wording: "))
     row = _rows_of(tally.cluster for part in wordings.values() for tally in part)
     counts = np.zeros((2, len(row), len(wordings)))

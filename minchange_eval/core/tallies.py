@@ -34,7 +34,7 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
 SLICED_METRICS: Mapping[Kind, tuple[str, ...]] = {
     "sets": ("i2t_accuracy", "t2i_accuracy"),
     "questions": ("accuracy",),
-    "statements": ("accuracy",),
+    "statements": STATEMENT_METRICS,
 }
 _TRUE = 1  # the candidates of a statement are false and true, in this order
 
@@ -55,6 +55,12 @@ class JudgedItem:
         return [
             (query, hit) for query, hit in zip(self.queries, self.hits, strict=True) if query.direction in directions
         ]
+
+    def within(self, part: str) -> JudgedItem:
+        """The item with its queries of one slice only."""
+        lines = zip(self.queries, self.hits, self.slices, strict=True)
+        queries, hits, slices = zip(*(line for line in lines if part in line[2]), strict=True)
+        return replace(self, queries=queries, hits=hits, slices=slices)
 
 
 @dataclass(frozen=True)
@@ -148,12 +154,14 @@ def statement_tally(name: str, item: JudgedItem) -> list[Tally]:
 def slice_tallies(name: str, item: JudgedItem, kind: Kind) -> list[Tally]:
     """One for each slice that queries of the item are in, for one of the kind's `SLICED_METRICS`."""
     wanted = {"i2t_accuracy": Direction.IMAGE_TO_TEXT, "t2i_accuracy": Direction.TEXT_TO_IMAGE}
-    parts: dict[str, list[tuple[QueryOutcome, bool]]] = {}
-    for query, hit, slices in zip(item.queries, item.hits, item.slices, strict=True):
-        if kind != "sets" or query.direction is wanted[name]:
-            for part in slices:
-                parts.setdefault(part, []).append((query, hit))
-    return [replace(_accuracy_of(item, asked), subset=part) for part, asked in parts.items()]
+    tallies = []
+    for part in dict.fromkeys(part for slices in item.slices for part in slices):
+        held = item.within(part)
+        if kind == "statements":
+            tallies += [replace(tally, subset=part) for tally in statement_tally(name, held)]
+        elif asked := held.of(wanted[name]) if kind == "sets" else held.of(Direction.CHOICE):
+            tallies.append(replace(_accuracy_of(held, asked), subset=part))
+    return tallies
 
 
 def consistency_tallies(item: JudgedItem, several: Mapping[str, Forms]) -> list[Tally]:
@@ -165,8 +173,14 @@ def consistency_tallies(item: JudgedItem, several: Mapping[str, Forms]) -> list[
         return []
     n = len(questions)
     guess = math.fsum(map(consistency_chance, questions)) / n
-    read = tuple(form for forms in questions for form in forms)
+    read = tuple(map(_flagged, questions))
     return [Tally(item.subset, item.cluster, sum(map(consistent, questions)), n, guess, n, read)]
+
+
+def _flagged(forms: Forms) -> QueryOutcome:
+    """A question by one of its forms, unscored or tied where any form is: it is counted once."""
+    flags = {name: any(getattr(form, name) for form in forms) for name in ("unscored", "tie", "near_tie")}
+    return forms[0].model_copy(update=flags)
 
 
 def _directions(item: JudgedItem) -> tuple[list[tuple[QueryOutcome, bool]], list[tuple[QueryOutcome, bool]], int]:

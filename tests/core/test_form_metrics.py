@@ -123,6 +123,17 @@ def test_an_unscored_order_counts_its_question_once_as_a_miss() -> None:
     assert values["position_bias"].n == 4
 
 
+def test_consistency_counts_a_question_once_however_many_of_its_forms_are_unread_or_tied() -> None:
+    tied = Answer(scores=(0.5, 0.5, 0.1, 0.0), scored="labels")
+    unread = [line for n in range(2) for line in cyclic(question(n, 0), lambda _: SILENT)]
+    shared = [line for n in range(2, 5) for line in cyclic(question(n, 0), lambda _: tied)]
+    one = whole(summarize([*unread, *shared], "questions"))["consistency"]
+    assert (one.n, one.unscored, one.ties) == (5, 2, 3)
+    wordings = worded(statement(0, True), {"a": SILENT, "b": SILENT, "c": YES})
+    one = whole(summarize(wordings, "statements"))["consistency"]
+    assert (one.n, one.unscored) == (1, 1)
+
+
 def tossed(rng: random.Random, k: int) -> Callable[[Query], Answer]:
     return lambda _: Answer(choice=rng.randrange(k), text="?")
 
@@ -206,6 +217,12 @@ def test_statements_of_hand_worked_answers() -> None:
     assert [(value(values, "accuracy", part).value, value(values, "accuracy", part).unscored) for part in (
         "group: x", "group: y", "relation: z")] == [(1.0, 0), (0.25, 1), (0.25, 1)]  # fmt: skip
     assert value(values, "accuracy", "t").value == 0.5
+    of_y = {one.name: (one.value, one.n) for one in values if one.subset == "group: y"}
+    assert of_y == {
+        "accuracy": (0.25, 4), "accuracy_true": (0, 2), "accuracy_false": (0.5, 2), "yes_rate": (0.25, 4),
+        "answered": (0.75, 4),
+    }  # fmt: skip
+    assert {one.name for one in values if one.subset == "group: x"} == set(expected) - {"accuracy_false"}
 
 
 def test_statements_that_are_all_true_have_no_accuracy_on_false_ones() -> None:
