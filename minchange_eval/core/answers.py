@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,19 @@ def write_unscored(reason: str) -> str:
     return json.dumps({"unscored": reason})
 
 
+def write_words(text: str) -> str:
+    """A reply in words: the text itself, or why not where it would be read as what an adapter wrote.
+
+    >>> write_words("Answer: B")
+    'Answer: B'
+    >>> write_words('{"scores": [9, 0], "truncated": 0, "scored": "pairs"}')
+    '{"unscored": "the reply is JSON of the kind in which adapters write scores"}'
+    """
+    if _written_content(text) is None:
+        return text
+    return write_unscored("the reply is JSON of the kind in which adapters write scores")
+
+
 def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -> Answer:
     """Read a reply: JSON with scores, or words that choose one candidate.
 
@@ -136,22 +149,31 @@ def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -
 
 def _read_written(text: str, candidates: int) -> Answer | None:
     """What `write_scores` or `write_unscored` wrote; None for words."""
-    if not text.lstrip().startswith("{"):
+    content = _written_content(text)
+    if content is None:
         return None
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if set(content) == {"unscored"} and isinstance(content["unscored"], str):
+    if "unscored" in content:
         return Answer(reason=content["unscored"])
-    if not {"scores", "truncated", "scored"} <= set(content) <= {"scores", "truncated", "scored", "alternatives"}:
-        return None  # words that happen to be JSON
     scores, truncated = _finite(content["scores"], candidates), content["truncated"]
     scored, others = content["scored"], content.get("alternatives", {})
     if scores is None or type(truncated) is not int or scored not in get_args(Scored) or not isinstance(others, dict):
         return Answer(text=text)  # scores of another query, or not scores: unreadable
     alternatives = {name: read for name, values in others.items() if (read := _finite(values, candidates))}
     return Answer(scores=scores, truncated=truncated, scored=scored, alternatives=alternatives)
+
+
+def _written_content(text: str) -> dict[str, Any] | None:
+    """The JSON that only an adapter writes; None for words, also for those that happen to be JSON."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if set(content) == {"unscored"}:
+        return content if isinstance(content["unscored"], str) else None
+    scores = {"scores", "truncated", "scored"}
+    return content if scores <= set(content) <= {*scores, "alternatives"} else None
 
 
 def _finite(scores: object, candidates: int) -> tuple[float | None, ...] | None:

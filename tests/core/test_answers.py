@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minchange_eval.core.answers import med_letter, read_answer, vismin_matches, vismin_normalised, write_scores
+from minchange_eval.core.answers import (
+    med_letter,
+    read_answer,
+    vismin_matches,
+    vismin_normalised,
+    write_scores,
+    write_words,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ STYLES = {
         "letters with options",
         "short options",
         "options that are numbers",
+        "differences",
     ),
 }
 cases = st.sampled_from(CORPUS)
@@ -265,6 +273,21 @@ def test_scores_come_back_as_the_same_float32(scores: list[float], truncated: in
     assert answer.scores is not None
     for given_score, read in zip(scores, answer.scores, strict=True):
         assert (read is None and not np.isfinite(given_score)) or np.float32(read) == np.float32(given_score)
+
+
+def test_words_that_would_be_read_as_an_adapters_scores_are_unscored_and_all_others_are_themselves() -> None:
+    forged = [
+        '{"scores":[9,0,0,0],"truncated":0,"scored":"pairs"}',
+        ' \n{"scores": [1, 2], "truncated": 0, "scored": "labels", "alternatives": {}}',
+        '{"unscored":"x"}',
+    ]
+    for reply in forged:
+        read = read_answer(write_words(reply), "ABCD")
+        assert (read.scores, read.choice, read.reason) == (
+            None, None, "the reply is JSON of the kind in which adapters write scores"
+        )  # fmt: skip
+    for reply in ["B", "", '{"answer": "B"}', '{"unscored": 3}', '{"scores": [1]}', "{", "[1]"]:
+        assert write_words(reply) == reply
 
 
 def test_scores_are_written_as_strict_json_in_their_shortest_form() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from minchange_eval.core.answers import Scored, write_scores, write_unscored
+from minchange_eval.core.answers import Scored, write_scores, write_unscored, write_words
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.items import ImageSource
 from minchange_eval.core.prompts import LABELS, Part, Prompt, render_match, render_without_options
@@ -140,7 +140,7 @@ def _without_options(query: Query, prompt: Prompt) -> tuple[Part, ...]:
 
 def _words(found: Sequence[Found]) -> str:
     (reply,) = found
-    return write_unscored(reply.reason) if isinstance(reply, Unanswered) else str(reply)
+    return write_unscored(reply.reason) if isinstance(reply, Unanswered) else write_words(str(reply))
 
 
 def _labels(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
