@@ -1,16 +1,19 @@
 """Log-probabilities of the candidates' labels, read from what a server reports of the tokens of its reply.
 
 A server lists the likeliest tokens (20 at most) of each place in the reply. The place that counts is the first with
-something behind the form's prefix (`Answer:`), blanks and opening marks. There the probabilities of all listed
-spellings of a label are summed. A label that is not listed has no score that could be known, only a bound: see
-`label_scores`. Why, and what was left: docs/decisions/0091-labels-that-are-not-listed.md.
+something behind the form's prefix (`Answer:`), blanks and opening marks, and it counts only if the reply says a whole
+label there: `A closer look …` does not. There the probabilities of all listed spellings of a label are summed. A label
+that is not listed has no score that could be known, only a bound: see `label_scores`. Why, and what was left:
+docs/decisions/0091-labels-that-are-not-listed.md.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,8 @@ _ROUNDING = 1e-6  # of the reported numbers
 SPELLINGS = 8  # tokens that may spell one label: `A`, ` A`, `(A`, `A.`, … of which some may not be listed
 _BEFORE = " \t\r\n▁ĠĊ([{<*_\"'`“‘「#"
 _BEHIND = " \t\r\n▁Ġ)]}*_\"'`”’.,:;"
+_NO_BLANKS = str.maketrans("", "", " \t\r\n▁ĠĊ")
+_END = re.compile(r"[▁Ġ \t]*(?:$|[\r\nĊ])|[)\]}*_\"'`”’.]")  # what may stand right behind a label that is all
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,58 @@ class LabelScores:
         scores: [labels] log-probabilities; of a label that is not listed, the highest that it can have. All NaN where
             the server reports numbers that are none.
         listed: [labels] whether a spelling of the label was among the reported tokens.
+        said: position of the label that the reply itself says there.
     """
 
     scores: NDArray[np.float32]
     listed: NDArray[np.bool_]
+    said: int
+
+
+def tokens_of_words(
+    tokens: object, text: str, words: str, ends: Sequence[str] = ()
+) -> list[Mapping[str, object]] | None:
+    """The reported tokens that make up a reply's words; None where others stand before them, or they cannot be told.
+
+    A reasoning model's thinking is reported with its reply. Behind the reply one token may come that ends the turn, or
+    a text that ended it. Blanks do not count: some vocabularies lose them.
+
+    Args:
+        tokens: `choices[0].logprobs.content` of a reply, as it came.
+        text: the reply.
+        words: the beginning of it that is read.
+        ends: texts that end a reply.
+
+    >>> reported = [{"token": "B"}, {"token": "<|im_end|>"}]
+    >>> tokens_of_words(reported, "B", "B"), tokens_of_words([{"token": "So "}, *reported], "B", "B")
+    ([{'token': 'B'}], None)
+    """
+    if not isinstance(tokens, list) or not all(isinstance(token, Mapping) for token in tokens):
+        return None
+    bare = [str(token.get("token")).translate(_NO_BLANKS) for token in tokens]
+    whole, read = (_made_up_of(bare, part.translate(_NO_BLANKS)) for part in (text, words))
+    if not whole or not read:
+        return None
+    rest = "".join(bare[whole:])
+    ended = len(bare) == whole + 1 or any(rest.startswith(end.translate(_NO_BLANKS)) for end in ends if end.strip())
+    return tokens[:read] if ended or not rest else None
+
+
+def _made_up_of(tokens: Sequence[str], text: str) -> int | None:
+    """How many tokens are exactly the text."""
+    lengths = list(accumulate(map(len, tokens)))
+    count = next((number for number, length in enumerate(lengths, 1) if length >= len(text)), 0)
+    return count if "".join(tokens[:count]) == text else None
 
 
 def label_scores(tokens: object, labels: Sequence[str], prefix: str) -> LabelScores | None:
     """Scores of the labels, or None where the report does not decide between them: then the words must be read.
 
-    It decides if the best listed label is likelier than any unlisted one can be. That is at most the probability that
-    the listed tokens leave over, and at most `SPELLINGS` times that of the least likely listed one; a listed token that
-    may be the beginning of the label is added to it.
+    The reply must say a label at the place that counts, and nothing but it: it ends there, or the line does, or a full
+    stop or a closing mark follows. The report decides if the best listed label is likelier than any other can be. One
+    that is listed has what its spellings have; one that is not has at most the probability that the listed tokens leave
+    over, taken to be at most `SPELLINGS` times that of the least likely listed one. To either is added what the listed
+    tokens have that may be the beginning of the label.
 
     Args:
         tokens: `choices[0].logprobs.content` of a reply, as it came.
@@ -57,21 +102,25 @@ def label_scores(tokens: object, labels: Sequence[str], prefix: str) -> LabelSco
     True
     """
     place = _place(tokens, prefix)
-    if place is None:
+    said = next((number for number, label in enumerate(labels) if place and place.says(label)), None)
+    if place is None or said is None:
         return None
-    if any(math.isnan(value) or value > _ROUNDING for value in place.reported.values()):
-        return LabelScores(np.full(len(labels), np.nan, np.float32), np.zeros(len(labels), bool))
-    spoken = [(place.label_text(token), value) for token, value in place.reported.items()]
-    sums = [_total(value for said, value in spoken if _spells(said, label)) for label in labels]
-    bounds = [
-        _total([place.unlisted, *(value for said, value in spoken if _may_begin(said, label))]) for label in labels
-    ]
-    best = max((score for score in sums if score is not None), default=None)
-    missing = [bound for score, bound in zip(sums, bounds, strict=True) if score is None]
-    if best is None or any(bound is None or bound >= best for bound in missing):
+    if any(math.isnan(value) or value > _ROUNDING for _, value in place.reported):
+        return LabelScores(np.full(len(labels), np.nan, np.float32), np.zeros(len(labels), bool), said)
+    spoken = [(place.label_text(token), value) for token, value in place.reported]
+    found = [[value for text, value in spoken if _spells(text, label)] for label in labels]
+    begun = [[value for text, value in spoken if _may_begin(text, label)] for label in labels]
+    listed = [bool(values) for values in found]
+    scores = [_total(values or [place.unlisted, *before]) for values, before in zip(found, begun, strict=True)]
+    best = max((n for n in range(len(labels)) if listed[n]), key=scores.__getitem__, default=None)
+    if best is None:
         return None
-    known = [bound if score is None else score for score, bound in zip(sums, bounds, strict=True)]
-    return LabelScores(np.array(known, np.float32), np.array([score is not None for score in sums]))
+    for number, before in enumerate(begun):
+        most = _total([*found[number], *before]) if listed[number] else scores[number]
+        known = listed[number] and not before  # equal scores that are known are a tie
+        if number != best and not known and most >= scores[best]:
+            return None
+    return LabelScores(np.array(scores, np.float32), np.array(listed), said)
 
 
 @dataclass(frozen=True)
@@ -81,17 +130,26 @@ class _Place:
     Attributes:
         written: the reply before it.
         prefix: what of `written` is the form's prefix; empty for a reply without it.
-        reported: log-probabilities by token.
+        own: the token that the reply has here.
+        rest: the reply after it.
+        reported: tokens with their log-probabilities; two tokens may be the same text.
         unlisted: logarithm of the most that all unlisted spellings of one label can have.
     """
 
     written: str
     prefix: str
-    reported: Mapping[str, float]
+    own: str
+    rest: str
+    reported: Sequence[tuple[str, float]]
     unlisted: float
 
     def label_text(self, token: str) -> str:
         return _behind(self.written + token, self.prefix)
+
+    def says(self, label: str) -> bool:
+        """Whether the reply's own token is the label, and the label ends there."""
+        said = self.label_text(self.own)
+        return _spells(said, label) and _END.match(said[len(label) :] + self.rest) is not None
 
 
 def _place(tokens: object, prefix: str) -> _Place | None:
@@ -103,32 +161,41 @@ def _place(tokens: object, prefix: str) -> _Place | None:
     used = prefix.strip() if reply.lstrip(_BEFORE).casefold().startswith(prefix.strip().casefold()) else ""
     written = ""
     for token in known:
-        if _behind(written + token["token"], used):
+        own = token["token"]
+        if _behind(written + own, used):
             reported, unlisted = _reported(token)
-            return _Place(written, used, reported, unlisted) if reported else None
-        written += token["token"]
+            rest = reply[len(written) + len(own) :]
+            return _Place(written, used, own, rest, reported, unlisted) if reported else None
+        written += own
     return None
 
 
-def _reported(token: Mapping[str, object]) -> tuple[dict[str, float], float]:
-    """Log-probabilities of the reply's own token and of the likeliest, and of what is left for one label."""
+def _reported(token: Mapping[str, object]) -> tuple[list[tuple[str, float]], float]:
+    """Log-probabilities of the likeliest tokens and the reply's own, and of what is left for one label."""
     top = token.get("top_logprobs")
     likeliest = _logprobs(top if isinstance(top, list) else [])
-    reported = {**_logprobs([token]), **likeliest}
+    reported = [*likeliest, *(own for own in _logprobs([token]) if own not in likeliest)]
     if not reported:
-        return {}, NEVER
-    left = 1.0 - math.fsum(math.exp(min(value, 0.0)) for value in reported.values())
-    least = SPELLINGS * math.exp(min(0.0, *(likeliest or reported).values(), 0.0))
+        return [], NEVER
+    left = 1.0 - math.fsum(math.exp(min(value, 0.0)) for _, value in reported)
+    least = SPELLINGS * math.exp(min(0.0, *(value for _, value in likeliest or reported), 0.0))
     most = min(max(left, _ROUNDING), least)
     return reported, math.log(most) if most > 0 else NEVER
 
 
-def _logprobs(entries: Sequence[object]) -> dict[str, float]:
-    return {
-        str(entry.get("token")): float(value)
+def _logprobs(entries: Sequence[object]) -> list[tuple[str, float]]:
+    return [
+        (str(entry.get("token")), _float(value))
         for entry in entries
         if isinstance(entry, Mapping) and isinstance(value := entry.get("logprob"), (int, float))
-    }
+    ]
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.nan
 
 
 def _behind(text: str, prefix: str) -> str:
@@ -150,11 +217,9 @@ def _may_begin(spoken: str, label: str) -> bool:
     return len(said) < len(label) and label.casefold().startswith(said)
 
 
-def _total(values: Iterable[float]) -> float | None:
-    """Logarithm of the sum of the probabilities; None for none."""
+def _total(values: Iterable[float]) -> float:
+    """Logarithm of the sum of the probabilities."""
     known = list(values)
-    if not known:
-        return None
     highest = max(known)
     if highest <= NEVER:
         return NEVER
