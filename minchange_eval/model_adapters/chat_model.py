@@ -127,6 +127,7 @@ class ChatModel(lmms):  # type: ignore[misc]
         options: the shared model_args.
         description: what may change an answer; the same on every rank and in every run of one machine.
         work: counts and seconds of this run; they differ between runs.
+        not_logged: keys of answers of this run that a later one is to ask for again.
     """
 
     is_simple = False
@@ -143,6 +144,7 @@ class ChatModel(lmms):  # type: ignore[misc]
         self.accelerator = accelerator()
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.work: dict[str, Any] = {"answers_computed": 0, "answers_from_log": 0, "seconds": 0}
+        self.not_logged: set[str] = set()
         self._answers: dict[str, str] = {}
 
     @classmethod
@@ -183,7 +185,7 @@ class ChatModel(lmms):  # type: ignore[misc]
             with tqdm(total=len(asks), unit="answer", desc="asking", disable=self._rank != 0 or not asks) as bar:
                 for answers in self.answer(asks) if asks else ():
                     if log:
-                        log.append(answers)
+                        log.append({key: text for key, text in answers.items() if key not in self.not_logged})
                     self._answers.update(answers)
                     self.work["answers_computed"] += len(answers)
                     bar.update(len(answers))
@@ -215,12 +217,39 @@ class ChatModel(lmms):  # type: ignore[misc]
             query = prompt = None
             parts = _parts_of_messages(doc_to_messages, self.task_dict[task][split][doc_id], task)
             own = {}
+        _check_greedy(given, task)
         parts = self.options.arranged(parts)
         until = given.get("until") or ()
         ends = (until,) if isinstance(until, str) else tuple(text for text in until if text)
         most = int(given.get("max_new_tokens") or _NEW_TOKENS)
         key = answer_key(parts, {**own, "max_new_tokens": most, "until": list(ends)})
         return Ask(key, parts, query, prompt, (str(task), int(doc_id)), most, ends)
+
+
+def _check_greedy(given: Mapping[str, Any], task: str) -> None:
+    """Refuse decoding that no chat adapter does; what says "greedily" in other words is fine.
+
+    Raises:
+        UsageError: sampling or beams.
+    """
+    wrong = {
+        "do_sample": str(given.get("do_sample")).lower() in ("true", "1"),
+        "temperature": _above(given.get("temperature"), 0),
+        "num_beams": _above(given.get("num_beams"), 1),
+    }
+    asked = ", ".join(f"{name}={given[name]}" for name, refused in wrong.items() if refused)
+    if asked:
+        raise UsageError(
+            f"task {task}: asks for {asked}, got a chat adapter that decodes greedily; leave it out of --gen_kwargs "
+            "(a server is given its temperature in model_args: temperature=)"
+        )
+
+
+def _above(given: object, most: float) -> bool:
+    try:
+        return given is not None and not float(str(given)) <= most
+    except ValueError:
+        return True
 
 
 class DocumentImage:

@@ -106,6 +106,43 @@ def test_a_failure_loses_no_finished_answer() -> None:
     assert (again.work["answers_from_log"], again.work["answers_computed"]) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"temperature": 0.9, "top_p": 0.5, "do_sample": True}, "do_sample=True, temperature=0.9, got"),
+        ({"temperature": "0.2", "do_sample": False}, "asks for temperature=0.2, got"),
+        ({"num_beams": 4}, "asks for num_beams=4, got"),
+        ({"temperature": "warm"}, "asks for temperature=warm, got"),
+    ],
+)
+def test_sampling_and_beams_are_refused_in_one_line(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=f"task t: .*{named} .*greedily.*temperature=") as caught:
+        Counting(log=False).generate_until([request(queries_of_set(SET)[0], **settings)])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0, "top_p": 1.0, "num_beams": 1, "do_sample": False},
+        {"temperature": "0.0", "top_p": None, "num_beams": None, "do_sample": "false"},
+        {"temperature": None},
+    ],
+)
+def test_what_asks_for_greedy_words_in_other_words_is_answered(settings: dict[str, Any]) -> None:
+    assert Counting(log=False).generate_until([request(queries_of_set(SET)[0], **settings)]) == ["1"]
+
+
+def test_what_an_adapter_does_not_want_logged_is_asked_again_by_a_later_run() -> None:
+    query = queries_of_set(SET)[0]
+    first = Counting()
+    first.not_logged = {first._ask(request(query)).key}
+    assert first.generate_until([request(query), request(query)]) == ["1", "1"]
+    again = Counting()
+    again.generate_until([request(query)])
+    assert again.work["answers_from_log"] == 0
+
+
 def parts_sent(query: Query, **options: str) -> list[str]:
     model = Counting(log=False, **options)
     model.generate_until([request(query)])
