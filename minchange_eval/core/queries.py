@@ -69,6 +69,11 @@ class Query:
         return self.query_id.removesuffix(f"@{self.form}") if self.form else self.query_id
 
     @property
+    def is_wording(self) -> bool:
+        """Whether it is asked in one of several wordings, its candidates and images as released."""
+        return bool(self.form) and not self.order
+
+    @property
     def cluster_keys(self) -> tuple[str, ...]:
         """What makes items one cluster: SHA-256 of the images that the question is about."""
         return self.clusters or tuple(image.sha256 for image in self.images)

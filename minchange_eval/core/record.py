@@ -90,7 +90,7 @@ class TaskRecord(_Model):
         generation_kwargs: how words were decoded; empty where the answers are scores.
         limit, offset: as given; None and 0 for all.
         items: sets or questions that were asked.
-        items_in_full: how many the subsets hold as prepared.
+        items_in_full: how many the subsets hold as prepared, less those that are left out.
         items_released: how many they hold in a complete release; None where that is not known.
         rows_skipped: rows of the release that `prepare --skip-broken` left out.
         left_out: items that this variant cannot ask (words that cannot be exchanged).

@@ -152,6 +152,11 @@ class DualEncoder(lmms):  # type: ignore[misc]
                 f"--model {self.adapter}: compares one image with one text and cannot say whether a statement is true; "
                 f"run {request.task_name} with a chat model"
             )
+        if query.is_wording:
+            raise UsageError(
+                f"--model {self.adapter}: reads no prompt, so the wordings of {request.task_name} change nothing for "
+                f"it; run {str(request.task_name).removesuffix('_templates')}"
+            )
         return query
 
     def _encode(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from minchange_eval.core.items import Item, item_id
@@ -30,3 +31,14 @@ class ItemDocuments(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[number] for number in range(len(self)))
+
+
+def in_turn(items: Iterable[Item]) -> list[Item]:
+    """The first item of each subset, then the second of each, and so on; subsets in the order of their first items.
+
+    lmms-eval's `--limit` takes documents from the start, and so as many of each subset as there are.
+    """
+    subsets: dict[str, list[Item]] = {}
+    for item in items:
+        subsets.setdefault(item.subset, []).append(item)
+    return [item for turn in zip_longest(*subsets.values()) for item in turn if item is not None]

@@ -14,6 +14,7 @@ from typing import Any
 from loguru import logger
 
 from minchange_eval.core.errors import ExitCode
+from minchange_eval.core.forms import merged
 from minchange_eval.core.home import home
 from minchange_eval.core.metrics import Protocol
 from minchange_eval.core.record import (
@@ -51,11 +52,11 @@ class FinishedRun:
 
     @property
     def exit_code(self) -> ExitCode:
-        """3 where too much is unscored or a score is not finite, else 0."""
+        """3 where too much is unscored or a score is not finite, else 0; a question in several orders counts once."""
         for outcomes in self.record.outcomes.values():
-            unscored = sum(outcome.unscored for outcome in outcomes)
             broken = any(outcome.scores is not None and None in outcome.scores for outcome in outcomes)
-            if broken or unscored > MOST_UNSCORED * len(outcomes):
+            asked = merged(outcomes)
+            if broken or sum(outcome.unscored for outcome in asked) > MOST_UNSCORED * len(asked):
                 return ExitCode.INCOMPLETE
         return ExitCode.OK
 

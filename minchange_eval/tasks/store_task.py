@@ -25,7 +25,7 @@ from minchange_eval.data.prepare import open_or_prepare
 from minchange_eval.data.views import VIEWS
 from minchange_eval.data.vsr_relations import statement_fields, statement_slices
 from minchange_eval.tasks import aggregation
-from minchange_eval.tasks.documents import ItemDocuments
+from minchange_eval.tasks.documents import ItemDocuments, in_turn
 from minchange_eval.tasks.prompts import prompt
 from minchange_eval.tasks.variants import (
     ORDERS,
@@ -48,7 +48,7 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
 
     Attributes:
         store: the data set as it lay on disk when the task was built.
-        items: the items that this task asks.
+        items: the items that this task asks; of several subsets in turn, so that `--limit` takes some of each.
         left_out: how many items of the data are not among them, as their wording cannot be exchanged.
         subsets: theirs, by name.
         variant: which forms it asks in place of the released one; empty for that one.
@@ -120,6 +120,8 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         if self.variant == "swapped":
             self.items = [item for item in items if all(map(swapped, self.queries(item)))]
             self.left_out = len(items) - len(self.items)
+        if len(self.subsets) > 1:
+            self.items = in_turn(self.items)
         self._other_images = OtherImages(self.store.items)
         # lmms-eval's cache of answers is keyed by the task's configuration, and would not notice other data or words
         wanted["fingerprint"], wanted["prompt_sha256"] = self.store.card.fingerprint, self.prompt_sha256

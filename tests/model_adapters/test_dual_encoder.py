@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -328,3 +329,12 @@ def test_a_statement_is_refused_before_anything_is_encoded(tiny: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot say whether a statement is true; run .* with a chat model"):
         lm.generate_until(requests_of([*queries(1), asked]))
     assert lm.work["images_encoded"] == 0
+
+
+def test_wordings_are_refused_since_no_prompt_is_read_and_orders_are_answered(tiny: Path) -> None:
+    lm, query = model(tiny), queries(1)[0]
+    worded = replace(query, query_id=f"{query.query_id}@w2", form="w2")
+    with pytest.raises(UsageError, match=r"reads no prompt, so the wordings of .* change nothing for it; run \w+$"):
+        lm.generate_until(requests_of([worded]))
+    order = tuple(range(query.candidates))
+    assert len(lm.generate_until(requests_of([replace(worded, order=order)]))) == 1

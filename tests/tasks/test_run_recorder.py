@@ -54,6 +54,32 @@ def test_a_run_with_too_much_unscored_or_a_broken_score_is_incomplete(answers: l
     assert FinishedRun(record, Path("r")).exit_code is code
 
 
+def in_orders(question: QueryOutcome, replies: list[int | None]) -> list[QueryOutcome]:
+    """The question in both orders of its two candidates; None is a reply that cannot be read."""
+    forms = [
+        {"query_id": f"{question.query_id}@c{n}", "form": f"c{n}", "order": (n, 1 - n), "answers": (n,)} for n in (0, 1)
+    ]
+    return [
+        question.model_copy(update=form).answered(choice=reply, text="?")
+        for form, reply in zip(forms, replies, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("broken", "code"), [(1, ExitCode.OK), (2, ExitCode.INCOMPLETE)])
+def test_a_question_that_lacks_one_of_its_orders_counts_whole_against_the_limit(broken: int, code: ExitCode) -> None:
+    # of 40 answers in two orders 2 are unread, 5 %; of the 20 questions that the metrics read they are 10 %
+    replies: list[list[int | None]] = [[0, 1]] * (20 - broken) + [[0, None]] * broken
+    outcomes = [
+        line
+        for question, said in zip(outcomes_of(*[WORDS] * 20), replies, strict=True)
+        for line in in_orders(question, said)
+    ]
+    task = TaskRecord(
+        name="t", kind="questions", dataset="d", subsets=("t",), fingerprint="f", items=20, items_in_full=20, queries=40
+    )
+    assert FinishedRun(make_record([task], {"t": outcomes}, model()), Path("r")).exit_code is code
+
+
 @pytest.mark.parametrize(
     ("answers", "scoring", "kind"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_of_the_real_med_pairs_37_are_exchanged_and_the_right_options_stay_right
         (own,) = built.queries(item)
         assert query.images == own.images[::-1]
         assert query.answers == own.answers
+
+
+@pytest.mark.parametrize("variant", ["", "cyclic", "blank"])
+def test_a_limit_takes_items_of_every_subset(variant: str) -> None:
+    items = [
+        replace(pair(n), set_id=f"{subset}/{n}", subset=subset)
+        for n, subset in enumerate(["object"] * 3 + ["relation"] + ["counting"] * 2)
+    ]
+    built = vismin(*items, variant=variant)
+    documents = [doc["item_id"] for doc in built.dataset["test"]]
+    assert documents == ["object/0", "relation/3", "counting/4", "object/1", "counting/5", "object/2"]
+    for doc in built.dataset["test"]:  # lmms-eval asks by number
+        assert {query.item_id for query, _ in built.asks(built.items[doc["number"]])} == {doc["item_id"]}
+    assert [item.set_id for item in vismin(*items, subset="object").items] == ["object/0", "object/1", "object/2"]  # type: ignore[union-attr]
 
 
 def test_raw_pastes_the_options_as_released() -> None:
