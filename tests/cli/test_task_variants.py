@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ TASKS = {
     **{f"med_{variant}": variant for variant in ("cyclic", "swapped", "blank", "otherpair", "raw", "templates")},
     **{f"med_real_{variant}": variant for variant in ("cyclic", "swapped", "blank", "otherpair", "raw")},
     **{f"vsr_zeroshot_{variant}": variant for variant in ("blank", "otherpair", "templates")},
+    "med": "",
     "med_mini_cyclic": "cyclic",
     "vsr_zeroshot": "",
     "vsr_random": "",
@@ -107,6 +109,19 @@ def test_whoever_always_agrees_is_right_on_true_and_wrong_on_false_statements(re
     templates = whole(record, "vsr_zeroshot_templates")
     assert (templates["consistency"].value, templates["spread"].value, templates["bias"].value) == (1, 0, 1)
     assert len({outcome.form for outcome in record.outcomes["vsr_zeroshot_templates"]}) == 8
+
+
+@pytest.mark.slow
+def test_what_is_blind_or_swapped_stands_beside_what_sees_the_same_items(run: Run) -> None:
+    table = [re.split(r" {2,}", line)[:2] for line in run.output.splitlines() if line.startswith("med")]
+    place = table.index(["med", "macro"])
+    assert table[place : place + 3] == [["med", "macro"], ["med_blank", "macro"], ["med_otherpair", "macro"]]
+    place = table.index(["med_swapped", "micro"])
+    assert table[place + 1 : place + 4] == [
+        ["med (same items)", "macro"],
+        ["med (same items)", "micro"],
+        ["med, med_swapped", "consistency"],
+    ]
 
 
 @pytest.mark.slow
