@@ -17,6 +17,7 @@ from minchange_eval.core.images import open_image
 from minchange_eval.core.queries import Query, query_of_question
 from minchange_eval.data.prepare import prepare
 from minchange_eval.data.store import Store
+from minchange_eval.tasks.documents import in_turn
 from tests.cli.runs import Runner
 from tests.model_adapters.chat_checkpoints import write_checkpoint
 from tests.model_adapters.fault_server import Asked, FaultServer, reply
@@ -108,7 +109,7 @@ def test_the_openai_model_of_lmms_evals_sends_both_images_in_order_and_the_whole
         )
     assert run.code == ExitCode.OK, run.output
     monkeypatch.setenv("MINCHANGE_HOME", str(home))
-    questions = [query_of_question(item) for item in Store.open("med_mini").items()[:items]]
+    questions = [query_of_question(item) for item in in_turn(Store.open("med_mini").items())[:items]]
     for asked in server.asked:
         assert [part["type"] for part in content(asked)][-2:] == ["image_url", "image_url"]
         assert "Reply with the letter of the right option" in asked.words
