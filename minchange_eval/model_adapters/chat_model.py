@@ -6,7 +6,7 @@ import hashlib
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -128,11 +128,14 @@ class ChatModel(lmms):  # type: ignore[misc]
         description: what may change an answer; the same on every rank and in every run of one machine.
         work: counts and seconds of this run; they differ between runs.
         not_logged: keys of answers of this run that a later one is to ask for again.
+        answers_whole_documents: whether an answer may depend on what else its document asks, as where prompts go on
+            from what they share; then only documents that ask the same share answers. Else equal prompts do.
     """
 
     is_simple = False
     adapter: ClassVar[str]
     own_args: ClassVar[tuple[str, ...]]
+    answers_whole_documents: ClassVar[bool] = False
     description: ModelDescription
 
     def __init__(self, **given: Any) -> None:
@@ -167,8 +170,13 @@ class ChatModel(lmms):  # type: ignore[misc]
             DataError: an image cannot be read.
         """
         asks = [self._ask(request) for request in requests]
+        if self.answers_whole_documents:
+            asks = _keyed_by_document(asks)
         started = time.monotonic()
-        missing = {ask.key: ask for ask in asks if ask.key not in self._answers}
+        missing: dict[str, Ask] = {}
+        for ask in asks:
+            if ask.key not in self._answers:
+                missing.setdefault(ask.key, ask)
         if missing:
             self._answer_missing(missing)
         self.work["seconds"] += time.monotonic() - started
@@ -224,6 +232,15 @@ class ChatModel(lmms):  # type: ignore[misc]
         most = int(given.get("max_new_tokens") or _NEW_TOKENS)
         key = answer_key(parts, {**own, "max_new_tokens": most, "until": list(ends)})
         return Ask(key, parts, query, prompt, (str(task), int(doc_id)), most, ends)
+
+
+def _keyed_by_document(asks: Sequence[Ask]) -> list[Ask]:
+    """The same asks, each known by its own key and those of all that its document asks, in their order."""
+    together: dict[tuple[str, int], dict[str, None]] = {}
+    for ask in asks:
+        together.setdefault(ask.document, {})[ask.key] = None
+    digests = {document: hashlib.sha256("".join(keys).encode()).hexdigest() for document, keys in together.items()}
+    return [replace(ask, key=f"{ask.key}-{digests[ask.document][:32]}") for ask in asks]
 
 
 def _check_greedy(given: Mapping[str, Any], task: str) -> None:
