@@ -1,7 +1,8 @@
 """A server of OpenAI's chat protocol: requests that are sent again where that makes sense, and a key that never shows.
 
-Two things end a request for good: the server refuses what was asked in a way that will not change (`UsageError`;
-`Declined` if it is this prompt alone), or it failed more often than there is patience for (`NoReply`).
+Three things end a request for good: the server refuses what is asked of it whatever the prompt (`UsageError`), it
+refuses one that may be refused for its prompt alone (`Declined`), or it failed more often than there is patience for
+(`NoReply`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
@@ -27,6 +28,7 @@ from minchange_eval.model_adapters.pace import Pace
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 HIDDEN = "[hidden]"
+SHORTEST_SECRET = 8  # characters; a shorter key ("none", for a server that wants none) would blank out words
 _LONGEST_BODY = 64 * 2**20  # bytes; a longer one is no reply to any prompt of ours
 _LONGEST_QUOTE = 200  # characters of what a server says, in a message
 _CONNECT_S = 30.0
@@ -34,7 +36,9 @@ _START_RETRIES = 2  # a server that is not there when a run starts is soon said 
 _BROKEN_REPLY_RETRIES = 2  # what is no JSON once may be a proxy's hiccup; thrice, it is what the server sends
 _BUSY = {429, 503, 529}
 _PASSING = {408, 409, 425, *_BUSY}
-_OF_ONE_PROMPT = ("context length", "context_length", "maximum context", "content_filter", "content management policy")
+_MAY_BE_THE_PROMPTS = {400, 413, 422}  # too long or filtered, in words of each server's own
+# httpx's own, and those of httpcore's that write response headers, in which a server may echo what it was sent
+_LOGGERS = ("httpx", "httpcore", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
 
 T = TypeVar("T")
 
@@ -52,7 +56,7 @@ class NoReply(ModelError):  # noqa: N818 - what happened, as the other names in 
 
 
 class Declined(ModelError):  # noqa: N818
-    """The server answers other prompts but not this one: too long, or filtered."""
+    """The server refuses this request; if it answers others, for its prompt: too long, or filtered."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Reply:
 
     Attributes:
         text: its words; empty for none.
+        refusal: what the model says where it refuses to answer, apart from its words.
         finish: why it ended: `stop`, `length`, `content_filter`; empty where the server does not say.
         tokens: what it reports of its tokens (`logprobs.content`), unchecked; None where it does not.
         usage: counts of tokens by the protocol's names.
@@ -95,6 +100,7 @@ class Reply:
     """
 
     text: str
+    refusal: str = ""
     finish: str = ""
     tokens: Any = None
     usage: Mapping[str, int] = field(default_factory=dict)
@@ -127,7 +133,7 @@ class Bearer(httpx.Auth):
 
     def hidden(self, text: str) -> str:
         """The text with the key replaced."""
-        return text.replace(self._key, HIDDEN)
+        return text.replace(self._key, HIDDEN) if len(self._key) >= SHORTEST_SECRET else text
 
 
 @dataclass
@@ -136,9 +142,14 @@ class _Failure(Exception):  # noqa: N818
 
     what: str
     reached: bool = True
+    declined: bool = False
     congested: bool = False
     after_s: float | None = None
     retries: int | None = None
+
+
+class _NoMessage(ValueError):  # noqa: N818
+    """A completion without a message in it, as some services send for what they have filtered."""
 
 
 class ChatServer:
@@ -155,17 +166,28 @@ class ChatServer:
     """
 
     def __init__(self, base_url: str, auth: Bearer | None, patience: Patience, pace: Pace) -> None:
-        # at their finest these write response headers, in which a server may echo what it was sent
-        for name in ("httpx", "httpcore"):
+        """Connect to nothing yet.
+
+        Raises:
+            UsageError: the environment names a proxy that cannot be used.
+        """
+        for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.base_url = base_url
         self.counts: Counter[str] = Counter()
         self._auth, self._patience, self._pace = auth, patience, pace
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=min(_CONNECT_S, patience.timeout_s)),
-            limits=httpx.Limits(max_connections=None),
-            auth=auth,
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                timeout=httpx.Timeout(None, connect=min(_CONNECT_S, patience.timeout_s)),
+                limits=httpx.Limits(max_connections=None),
+                headers={"Accept-Encoding": "identity"},  # a few bytes could unpack to any number
+                auth=auth,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL):  # the proxy is not repeated: a password may be in it
+            raise UsageError(
+                "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY: no proxy that can be used; expected http://HOST:PORT, or "
+                "socks5:// after pip install 'httpx[socks]'; unset it to go without"
+            ) from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -185,11 +207,13 @@ class ChatServer:
 
         Raises:
             UsageError: the server refuses the request, and would refuse the others.
-            Declined: it refuses this prompt.
+            Declined: it refuses this request, maybe for its prompt.
             NoReply: it failed too often.
         """
         content = json.dumps(body).encode()
-        return await self._asked("POST", "chat/completions", content, _reply, self._patience.max_retries)
+        reply = await self._asked("POST", "chat/completions", content, _reply, self._patience.max_retries)
+        # again, since a text may have come in parts
+        return replace(reply, text=self.hidden(reply.text), refusal=self.hidden(reply.refusal))
 
     async def _asked(self, method: str, path: str, content: bytes | None, read: Callable[[Any], T], retries: int) -> T:
         deadline: float | None = None
@@ -213,6 +237,8 @@ class ChatServer:
             wait_s = self._patience.wait_s(attempt, failure.after_s)
             over = time.monotonic() + wait_s > deadline
             if over or attempt > min(retries, retries if failure.retries is None else failure.retries):
+                if failure.declined:
+                    raise Declined(self._given_up(failure, attempt, over))
                 raise NoReply(self._given_up(failure, attempt, over), reached=failure.reached)
             if failure.after_s is not None:
                 self._pace.pause(failure.after_s)
@@ -235,7 +261,7 @@ class ChatServer:
                 response, body = await self._exchange(method, f"{self.base_url}/{path}", content)
         except TimeoutError:
             raise _Failure(f"no reply within {timeout_s:g} s", reached=False, congested=True) from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except httpx.TransportError as error:
             raise _Failure(self.hidden(_of_transport(error)), reached=False) from None
         if response.status_code == 200:
             return self._read(body, read)
@@ -247,7 +273,13 @@ class ChatServer:
         headers = {"Content-Type": "application/json"} if content else {}
         async with self._client.stream(method, url, content=content, headers=headers) as response:
             body = bytearray()
-            async for chunk in response.aiter_bytes():
+            encoding = response.headers.get("Content-Encoding", "identity")
+            if encoding.strip().lower() not in ("", "identity"):
+                if response.status_code == 200:
+                    what = f"a reply encoded as {printable(self.hidden(encoding))[:20]}, which was not asked for"
+                    raise _Failure(what, retries=_BROKEN_REPLY_RETRIES)
+                return response, b""
+            async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > _LONGEST_BODY:
                     raise _Failure(f"a reply of over {_LONGEST_BODY // 2**20} MiB", retries=_BROKEN_REPLY_RETRIES)
@@ -256,6 +288,8 @@ class ChatServer:
     def _read(self, body: bytes, read: Callable[[Any], T]) -> T:
         try:
             return read(self._without_key(json.loads(body, strict=False)))
+        except _NoMessage as error:
+            raise _Failure(f"{error} ({self._quoted(body)})", declined=True, retries=_BROKEN_REPLY_RETRIES) from None
         except (ValueError, RecursionError):
             raise _Failure(
                 f"a reply that is not of the protocol ({self._quoted(body)})", retries=_BROKEN_REPLY_RETRIES
@@ -267,7 +301,7 @@ class ChatServer:
         what = f"HTTP {status} ({self._quoted(body)})"
         if (status in _PASSING or status >= 500) and b"insufficient_quota" not in body:
             return _Failure(what, congested=status in _BUSY, after_s=_retry_after_s(response))
-        if status in (400, 413, 422) and any(word in body.decode(errors="replace") for word in _OF_ONE_PROMPT):
+        if status in _MAY_BE_THE_PROMPTS and response.request.method == "POST":
             return Declined(what)
         return UsageError(f"server {self.base_url}: {what}; {self._advice(status, response)}")
 
@@ -350,10 +384,13 @@ def _reply(content: Any) -> Reply:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
+        if choices == [] or (isinstance(choice, dict) and message is None and "finish_reason" in choice):
+            raise _NoMessage("a reply without a message")
         raise ValueError("no choice with a message")
     logprobs = choice.get("logprobs")
     return Reply(
         text=_words(message.get("content")),
+        refusal=_words(refusal) if isinstance(refusal := message.get("refusal"), str) else "",
         finish=str(choice.get("finish_reason") or ""),
         tokens=logprobs.get("content") if isinstance(logprobs, dict) else None,
         usage=_usage(content.get("usage")),
@@ -378,4 +415,6 @@ def _usage(usage: Any) -> dict[str, int]:
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     counts = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
-    return {name: n for name, n in {**counts, "prompt_tokens_cached": cached}.items() if type(n) is int and n >= 0}
+    return {
+        name: n for name, n in {**counts, "prompt_tokens_cached": cached}.items() if type(n) is int and 0 <= n < 2**53
+    }

@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 from loguru import logger
 
-from minchange_eval.core.answers import write_scores, write_unscored
+from minchange_eval.core.answers import read_answer, write_scores, write_unscored, write_words
 from minchange_eval.core.errors import IncompleteError, ModelError, UsageError
+from minchange_eval.core.queries import Direction
 from minchange_eval.core.record import ModelDescription
 from minchange_eval.model_adapters.chat_model import Ask, ChatModel
 from minchange_eval.model_adapters.chat_server import (
@@ -26,13 +27,14 @@ from minchange_eval.model_adapters.chat_server import (
     Reply,
 )
 from minchange_eval.model_adapters.data_urls import data_url
-from minchange_eval.model_adapters.model_args import count, one_of
+from minchange_eval.model_adapters.model_args import count, flag, one_of
 from minchange_eval.model_adapters.pace import Pace
-from minchange_eval.model_adapters.reply_scores import label_scores
-from minchange_eval.model_adapters.under_way import UnderWay
+from minchange_eval.model_adapters.reply_scores import label_scores, tokens_of_words
+from minchange_eval.model_adapters.under_way import Declines, UnderWay
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LONGEST_REPLY = 100_000  # characters; five times what the reader reads
+_LONGEST_REFUSAL = 200  # characters of it in a reason
 _MOST_STOPS = 4  # the protocol's limit; the others are cut here
 _SECRET = re.compile(r"key|token$|secret|password", re.IGNORECASE)
 _DETAILS = {"auto": "auto", "low": "low", "high": "high"}
@@ -47,7 +49,7 @@ class OpenAIMultiImage(ChatModel):
     adapter = "openai_multi_image"
     own_args = (
         "base_url", "model", "revision", "concurrency", "timeout_s", "total_timeout_s", "max_retries", "first_wait_s",
-        "seed", "temperature", "top_logprobs", "image_detail", "limit_field",
+        "seed", "temperature", "top_logprobs", "image_detail", "limit_field", "stop",
     )  # fmt: skip
 
     def __init__(self, **given: Any) -> None:
@@ -82,6 +84,7 @@ class OpenAIMultiImage(ChatModel):
             self._settings.update(logprobs=True, top_logprobs=top)
         self._detail = one_of("image_detail", own["image_detail"], _DETAILS) if "image_detail" in own else None
         self._limit_field = one_of("limit_field", own.get("limit_field", "max_tokens"), _LIMIT_FIELDS)
+        self._sends_stop = flag("stop", own.get("stop", True))
         self.model, root = self._named_model(own.get("model"))
         self.description = self._described(root, own.get("revision"))
         self.work.update(dict.fromkeys(_COUNTS, 0))
@@ -98,7 +101,8 @@ class OpenAIMultiImage(ChatModel):
         with asyncio.Runner() as runner:
             pace = Pace(self.concurrency)
             server = ChatServer(self.base_url, Bearer.from_environment(), self.patience, pace)
-            under_way = UnderWay(asks, lambda ask: self._answer_one(server, ask), self.concurrency)
+            declines = Declines(self.base_url, proven=self.work["answers_from_log"] > 0)
+            under_way = UnderWay(asks, lambda ask: self._answer_one(server, ask, declines), self.concurrency)
             answered = 0
             try:
                 while True:
@@ -116,18 +120,32 @@ class OpenAIMultiImage(ChatModel):
                 runner.run(under_way.abandon())
                 runner.run(server.close())
                 self._count(server, pace)
+        declines.end()
         if answered < len(asks):
-            raise IncompleteError(self._incomplete(len(asks), answered, under_way.failed))
+            logged = answered - sum(ask.key in self.not_logged for ask in asks)
+            kept = logged + self.work["answers_from_log"]
+            asked = len(asks) + self.work["answers_from_log"]
+            raise IncompleteError(self._incomplete(asked, len(asks) - answered, kept, under_way.failed))
 
-    async def _answer_one(self, server: ChatServer, ask: Ask) -> str:
+    async def _answer_one(self, server: ChatServer, ask: Ask, declines: Declines) -> str:
         labels = ask.labels if self.options.scoring == "letters" else ()
         try:
             reply = await server.complete(self._request(ask))
         except Declined as declined:
-            self.work["prompts_declined"] += 1
-            return write_unscored(f"the server declined the prompt: {declined}")
+            declines.add(declined)
+            return self._declined(ask, f"the server declined the prompt: {declined}")
+        declines.answered()
         self._note(reply)
-        return (labels and self._scored(reply, ask, labels)) or _in_words(reply, ask.until)
+        if reply.finish == "content_filter":
+            return self._declined(ask, "a filter ended the reply (finish_reason content_filter)")
+        words = _up_to(reply.text, ask.until)
+        return (labels and self._scored(reply, words, ask, labels)) or _in_words(reply, words)
+
+    def _declined(self, ask: Ask, reason: str) -> str:
+        """An answer that the server may give another day."""
+        self.work["prompts_declined"] += 1
+        self.not_logged.add(ask.key)
+        return write_unscored(reason)
 
     def _request(self, ask: Ask) -> dict[str, Any]:
         content = [{"type": "text", "text": part} if isinstance(part, str) else self._image(part) for part in ask.parts]
@@ -138,7 +156,8 @@ class OpenAIMultiImage(ChatModel):
             self._limit_field: ask.max_new_tokens,
             **self._settings,
         }
-        return {**request, "stop": list(ask.until[:_MOST_STOPS])} if ask.until else request
+        sends_stop = self._sends_stop and ask.until
+        return {**request, "stop": list(ask.until[:_MOST_STOPS])} if sends_stop else request
 
     def _image(self, image: Any) -> dict[str, Any]:
         url = data_url(image)
@@ -149,12 +168,14 @@ class OpenAIMultiImage(ChatModel):
         detail = {"detail": self._detail} if self._detail else {}
         return {"type": "image_url", "image_url": {"url": url.text, **detail}}
 
-    def _scored(self, reply: Reply, ask: Ask, labels: Sequence[str]) -> str | None:
+    def _scored(self, reply: Reply, words: str, ask: Ask, labels: Sequence[str]) -> str | None:
+        """The labels' scores; None where the words must be read: they are not scored, or say another label."""
         assert ask.query is not None
         assert ask.prompt is not None
         prefix = ask.prompt.template(ask.query.direction).reply_prefix
-        found = label_scores(reply.tokens, labels, prefix)
-        if found is None:
+        found = label_scores(tokens_of_words(reply.tokens, reply.text, words, ask.until), labels, prefix)
+        options = () if ask.query.direction is Direction.TEXT_TO_IMAGE else ask.query.texts
+        if found is None or read_answer(words, labels, options).choice != found.said:
             self.work["replies_read_as_words"] += 1
             self._say_once(
                 "the likeliest tokens that the server lists do not decide some replies; their words are read instead"
@@ -171,6 +192,7 @@ class OpenAIMultiImage(ChatModel):
     def _note(self, reply: Reply) -> None:
         for name, tokens in reply.usage.items():
             self.work[name] += tokens
+        self.work["replies_cut_short"] += reply.finish == "length"
         for name, value in (("models_reported", reply.model), ("system_fingerprints", reply.fingerprint)):
             if value and value not in self.work.setdefault(name, []):
                 self.work[name] = sorted([*self.work[name], value])
@@ -185,10 +207,10 @@ class OpenAIMultiImage(ChatModel):
             self._said.add(line)
             logger.warning(f"{self.base_url}: {line}")
 
-    def _incomplete(self, asked: int, answered: int, failed: Sequence[str]) -> str:
-        kept = f"; the {answered} answers are kept, the same command asks only the rest" if self.options.log else ""
+    def _incomplete(self, asked: int, left: int, kept: int, failed: Sequence[str]) -> str:
+        stay = f"; the {kept} answers are kept, the same command asks only the rest" if self.options.log else ""
         why = f" ({failed[0]})" if failed else ""
-        return f"server {self.base_url}: {asked - answered} of {asked} questions got no reply{why}{kept}"
+        return f"server {self.base_url}: {left} of {asked} questions got no reply{why}{stay}"
 
     def _named_model(self, given: object) -> tuple[str, str | None]:
         """The model's name at the server, and what the server says stands behind it."""
@@ -200,7 +222,7 @@ class OpenAIMultiImage(ChatModel):
                     f"server {self.base_url}: {error}; start it, or give its address as base_url=http://HOST:PORT/v1"
                 ) from None
             if not given:
-                raise ModelError(f"server {self.base_url}: does not list its models, {error}; give model=") from None
+                raise UsageError(f"server {self.base_url}: does not list its models, {error}; give model=") from None
             listed = []  # it may answer all the same: some have no listing that works
         roots = {entry["id"]: entry.get("root") for entry in listed}
         if not given and len(roots) != 1:
@@ -229,26 +251,34 @@ class OpenAIMultiImage(ChatModel):
             "root": root,
             "revision": None if revision is None else str(revision),
             "image_detail": self._detail,
+            "limit_field": self._limit_field,
+            "stop": self._sends_stop,
         }
         return ModelDescription(adapter=self.adapter, name=self.model, settings=settings)
 
 
 _COUNTS = (
     "requests_sent", "requests_repeated", "images_sent", "images_converted_to_png", "prompt_tokens",
-    "completion_tokens", "prompt_tokens_cached", "prompts_declined", "replies_read_as_words",
+    "completion_tokens", "prompt_tokens_cached", "prompts_declined", "replies_cut_short", "replies_read_as_words",
     "replies_with_labels_not_listed", "concurrency_least",
 )  # fmt: skip
 
 
-def _in_words(reply: Reply, until: Sequence[str]) -> str:
-    """The reply up to the first of the texts that end it; what can be no answer says why instead."""
-    places = [place for text in until if (place := reply.text.find(text)) >= 0]
-    words = reply.text[: min(places)] if places else reply.text
+def _up_to(text: str, until: Sequence[str]) -> str:
+    """The reply up to the first of the texts that end it."""
+    places = [place for end in until if (place := text.find(end)) >= 0]
+    return text[: min(places)] if places else text
+
+
+def _in_words(reply: Reply, words: str) -> str:
+    """The words as an answer; what can be none says why instead."""
     if not words.strip():
+        if refusal := " ".join(reply.refusal.split()):
+            return write_unscored(f"the model refuses to answer: {refusal[:_LONGEST_REFUSAL]}")
         return write_unscored(f"the reply is empty (finish_reason {reply.finish or 'not given'})")
     if len(words) > LONGEST_REPLY:
         return write_unscored(f"the reply has {len(words):,} characters, more than {LONGEST_REPLY:,}")
-    return words
+    return write_words(words)
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -275,13 +305,17 @@ def _base_url(given: object) -> str:
         UsageError: no address, or one with a password or a query in it; they are not repeated in the message.
     """
     url = str(given or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
-    parts = urlsplit(url)
     auth = Bearer.from_environment()
-    if parts.query or "@" in parts.netloc or (auth and auth.hidden(url) != url):
+    if "?" in url or "@" in url or (auth and auth.hidden(url) != url):
         raise UsageError(
             f"base_url: names and keys do not belong into it, it stands in records; set {KEY_VARIABLE} instead"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        address = httpx.URL(url)
+        fits = address.scheme in ("http", "https") and address.host != ""
+    except (ValueError, httpx.InvalidURL):
+        fits = False
+    if not fits:
         raise UsageError(f"base_url={url}: expected http://HOST:PORT/v1 or https://…")
     return url
 

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
-from minchange_eval.model_adapters.chat_server import NoReply
+from minchange_eval.core.errors import UsageError
+from minchange_eval.model_adapters.chat_server import Declined, NoReply
 
 GIVE_UP_AFTER = 8  # questions in a row without a reply: the server is gone, and asking the rest would take days
+MOST_DECLINED = 8  # in a row: it is not their prompts
 
 
 class _Keyed(Protocol):
@@ -42,11 +44,16 @@ class UnderWay(Generic[Q]):
         self._failed_in_a_row = 0
 
     async def finished(self) -> dict[str, str]:
-        """The next answers by key; empty when there will be none."""
-        while not self.ready and (self._waiting or self._tasks) and self._failed_in_a_row < GIVE_UP_AFTER:
-            while self._waiting and len(self._tasks) < self._most:
+        """The next answers by key; empty when there will be none.
+
+        After too many failures no question is begun any more; those that are under way may still be answered.
+        """
+        while not self.ready:
+            while self._waiting and len(self._tasks) < self._most and self._failed_in_a_row < GIVE_UP_AFTER:
                 question = self._waiting.popleft()
                 self._tasks[asyncio.ensure_future(self._answer(question))] = question.key
+            if not self._tasks:
+                break
             done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             self._take(done)
         return self.collected()
@@ -78,3 +85,49 @@ class UnderWay(Generic[Q]):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Declines:
+    """Whether a server that refuses requests does so for their prompts: only if it answers others.
+
+    Args:
+        address: of the server.
+        proven: it has answered questions of these settings before.
+    """
+
+    def __init__(self, address: str, *, proven: bool) -> None:
+        self._address = address
+        self._proven, self._answered = proven, False
+        self._in_a_row: list[Declined] = []
+
+    def answered(self) -> None:
+        """A question was answered."""
+        self._answered = True
+        self._in_a_row.clear()
+
+    def add(self, declined: Declined) -> None:
+        """A question was refused.
+
+        Raises:
+            UsageError: it is one of too many.
+        """
+        self._in_a_row.append(declined)
+        if len(self._in_a_row) >= MOST_DECLINED:
+            self._stop()
+
+    def end(self) -> None:
+        """All questions were asked.
+
+        Raises:
+            UsageError: none was answered, and some were refused.
+        """
+        if self._in_a_row and not self._answered:
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self._proven:
+            number = len(self._in_a_row)
+            refused = "the question" if number == 1 else f"{number} questions in a row"
+            raise UsageError(
+                f"server {self._address}: {self._in_a_row[0]}; it refuses {refused}, and answered none meanwhile"
+            )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import importlib.util
 import io
 import json
 import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -176,7 +179,8 @@ WHOLE = reply("B")
         Said(b'{"choices": [{"message": {"content": 3}}]}'),
         Said(b'{"error": {"message": "in a 200"}}'),
         Said(b"[" * 200_000),
-        Said(b"not gzip", headers={"Content-Encoding": "gzip"}),
+        Said(gzip.compress(WHOLE.body), headers={"Content-Encoding": "gzip"}),
+        Said(b"\x28\xb5\x2f\xfd", headers={"Content-Encoding": "zstd"}),
     ],
     ids=lambda said: f"{said.status} {said.body[:12]!r} {said.cut_at}",
 )
@@ -230,11 +234,9 @@ def test_no_more_than_the_bound_are_sent_at_once(server: FaultServer) -> None:
 @pytest.mark.parametrize(
     ("said", "line"),
     [
-        (error(400, "images are not supported"), "HTTP 400 .images are not supported.; it refuses the request"),
         (error(401, "no such key"), "HTTP 401 .no such key.; it refuses the key in OPENAI_API_KEY"),
         (error(403, "not yours"), "HTTP 403"),
         (error(404, "no model m"), "HTTP 404 .no model m.; check model= and base_url="),
-        (error(422, "unexpected fields"), "HTTP 422"),
         (error(429, "code insufficient_quota"), "HTTP 429"),
         (Said(b"moved", 301, {"Location": "https://elsewhere/v1"}), "give the place it leads to .*elsewhere"),
     ],
@@ -247,15 +249,54 @@ def test_a_refusal_is_one_line_and_is_not_asked_again(server: FaultServer, said:
     assert "\n" not in str(caught.value)
 
 
+def unless(refused: Callable[[Asked], bool], said: Said) -> Callable[[Asked], Said]:
+    return lambda asked: said if refused(asked) else reply("B")
+
+
+def number_of(asked: Asked) -> int:
+    return int(asked.words.split("A.")[0].removeprefix("question "))
+
+
 @pytest.mark.parametrize(
-    "message",
-    ["This model's maximum context length is 4096 tokens", "longer than the model's context length", "content_filter"],
+    "said",
+    [
+        error(400, "The decoder prompt (length 5012) is longer than the maximum model length of 4096"),
+        error(400, "content_policy_violation"),
+        error(422, "too many images"),
+        Said(b"<html>413 Request Entity Too Large</html>", 413),
+        Said(b'{"choices": []}'),
+        Said(b'{"choices": [{"index": 0, "finish_reason": "content_filter"}]}'),
+        reply("B is what I w", finish="content_filter"),
+    ],
+    ids=lambda said: f"{said.status} {said.body[:40]!r}",
 )
-def test_a_prompt_that_is_declined_for_itself_is_unscored_with_the_reason(server: FaultServer, message: str) -> None:
-    server.behave = lambda asked: error(400, message) if "question 1" in asked.words else reply("B")
-    declined = read_answer(answers(server, 3)[1], "AB")
-    assert declined.choice is None
-    assert message in (declined.reason or "")
+def test_a_prompt_that_is_declined_is_unscored_with_the_reason_and_asked_again_by_the_next_run(
+    server: FaultServer, said: Said
+) -> None:
+    questions = [request(number) for number in range(12)]
+    for first_run in (True, False):  # the second asks nothing but what is declined
+        server.start_over(unless(lambda asked: number_of(asked) < 2, said))
+        chat = model(server, log=True, concurrency=4)
+        declined = [read_answer(text, "AB") for text in chat.generate_until(questions)]
+        assert [answer.choice for answer in declined] == [None] * 2 + [1] * 10
+        assert chat.work["prompts_declined"] == 2
+        assert {asked.number for asked in server.asked} == set(range(1, 13 if first_run else 3))
+    reason = declined[0].reason or ""
+    assert any(word in reason for word in ("4096", "policy", "images", "Too Large", "without a message", "filter"))
+
+
+def test_a_server_that_declines_every_prompt_refuses_the_request(server: FaultServer) -> None:
+    server.behave = lambda asked: error(400, "images are not supported")
+    line = r"HTTP 400 \(images are not supported\); it refuses 8 questions in a row, and answered none meanwhile"
+    with pytest.raises(UsageError, match=line) as caught:
+        answers(server, 30, concurrency=1)
+    assert (len(server.asked), "\n" in str(caught.value)) == (8, False)
+    with pytest.raises(UsageError, match="it refuses the question"):
+        answers(server, 1)
+    server.start_over(unless(lambda asked: number_of(asked) > 20, error(400, "now they are not")))
+    with pytest.raises(UsageError, match="now they are not"):
+        answers(server, 60, concurrency=1)
+    assert len(server.asked) == 29
 
 
 def test_a_server_that_cannot_be_reached_is_a_model_error_that_says_where() -> None:
@@ -290,10 +331,26 @@ def test_a_failing_question_leaves_a_run_incomplete_and_a_later_one_asks_only_it
     line = r"1 of 12 questions got no reply \(HTTP 500 \(boom\), after 3 attempts\); the 11 answers are kept"
     with pytest.raises(IncompleteError, match=line):
         model(server, log=True, max_retries=2).generate_until(questions)
-    server.behave, before = lambda asked: reply("A"), len(server.asked)
+    before = len(server.asked)
+    with pytest.raises(IncompleteError, match=line):  # as it was: one is missing, eleven are kept
+        model(server, log=True, max_retries=2).generate_until(questions)
+    server.behave = lambda asked: reply("A")
     again = model(server, log=True)
     assert again.generate_until(questions) == ["B"] * 3 + ["A"] + ["B"] * 8
-    assert (len(server.asked) - before, again.work["answers_from_log"]) == (1, 11)
+    assert (len(server.asked) - before, again.work["answers_from_log"]) == (4, 11)
+
+
+def test_what_is_under_way_is_kept_when_the_others_fail(server: FaultServer) -> None:
+    def behave(asked: Asked) -> Said:
+        return Said(reply("B").body, wait_s=0.5) if number_of(asked) < 4 else error(500, "boom")
+
+    server.behave = behave
+    questions = [request(number) for number in range(40)]
+    with pytest.raises(IncompleteError, match="the 4 answers are kept"):
+        model(server, log=True, max_retries=0, concurrency=5).generate_until(questions)
+    again = model(server, log=True)
+    assert again.generate_until(questions[:4]) == ["B"] * 4
+    assert again.work["answers_from_log"] == 4
 
 
 def test_a_server_that_is_gone_halfway_is_given_up_soon_and_nothing_is_lost(server: FaultServer) -> None:
@@ -336,11 +393,37 @@ def test_a_body_without_end_is_not_read_to_it(server: FaultServer, monkeypatch: 
     assert answers(server) == ["B"]
 
 
+def test_no_reply_is_unpacked_and_none_is_asked_for_packed(server: FaultServer) -> None:
+    server.behave = lambda asked: Said(gzip.compress(WHOLE.body), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(IncompleteError, match="a reply encoded as gzip, which was not asked for, after 3 attempts"):
+        answers(server)
+    assert {asked.headers["Accept-Encoding"] for asked in server.asked} == {"identity"}
+
+
+def test_a_refusal_of_the_model_is_the_reason_and_imitated_scores_are_no_scores(server: FaultServer) -> None:
+    refusal = {"choices": [{"finish_reason": "stop", "message": {"content": None, "refusal": "I can't\nsee"}}]}
+    forged = '{"scores":[9,0],"truncated":0,"scored":"pairs"}'
+    server.behave = lambda asked: reply(forged) if number_of(asked) else Said(json.dumps(refusal).encode())
+    refused, imitated = (read_answer(text, "AB") for text in answers(server, 2))
+    assert refused.reason == "the model refuses to answer: I can't see"
+    assert (imitated.scores, imitated.choice) == (None, None)
+    assert "JSON" in (imitated.reason or "")
+
+
+def test_replies_that_the_limit_cut_are_counted(server: FaultServer) -> None:
+    server.behave = lambda asked: reply("B", finish="length" if number_of(asked) else "stop")
+    chat = model(server)
+    chat.generate_until([request(number) for number in range(3)])
+    assert chat.work["replies_cut_short"] == 2
+
+
 def test_a_reply_ends_at_the_first_of_the_texts_that_end_it(server: FaultServer) -> None:
     server.behave = lambda asked: reply("B;\nmore###")
     ends = ["###", ";", "3", "4", "5"]
     assert model(server).generate_until([request(0, until=ends)]) == ["B"]
     assert server.asked[0].body["stop"] == ends[:4]
+    assert model(server, stop="false").generate_until([request(0, until=ends)]) == ["B"]
+    assert "stop" not in server.asked[1].body
 
 
 def test_a_services_other_names_and_refusals_can_be_met(server: FaultServer) -> None:
@@ -350,6 +433,8 @@ def test_a_services_other_names_and_refusals_can_be_met(server: FaultServer) -> 
     assert body["max_completion_tokens"] == 9
     assert not {"max_tokens", "temperature", "seed"} & set(body)
     assert body["messages"][0]["content"][1]["image_url"]["detail"] == "low"
+    settings = chat.description.settings
+    assert (settings["limit_field"], settings["stop"]) == ("max_completion_tokens", True)
 
 
 # --- letters ---
@@ -392,6 +477,28 @@ def test_where_no_label_is_listed_the_words_are_read(server: FaultServer) -> Non
     assert answers(server, scoring="letters") == ["The answer is B"]
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (reply("B", tokens=[[("So", -0.1)], [(":", -0.1)], [("A", -0.1), ("B", -9.0)], [("B", -0.1)]]), 1),
+        (reply("A. Answer: B", tokens=[[("A", -0.1), ("B", -3.0)], [(". Answer", -0.1)], [(": B", -0.1)]]), 1),
+        (reply("A. No, B. No", tokens=[[("A", -0.1), ("B", -3.0)], [(". No, B. No", -0.1)]]), None),
+    ],
+    ids=["thinking", "another label", "no label"],
+)
+def test_a_place_is_not_scored_where_the_replys_words_do_not_say_its_label(
+    server: FaultServer, said: Said, read: int | None
+) -> None:
+    server.behave = lambda asked: said
+    answer = read_answer(answers(server, scoring="letters")[0], "AB")
+    assert (answer.scores, answer.choice) == (None, read)
+
+
+def test_a_token_that_ends_the_turn_behind_the_words_is_none_of_them(server: FaultServer) -> None:
+    server.behave = lambda asked: reply("B", tokens=[[("B", -0.1), ("A", -3.0)], [("<|im_end|>", 0.0)]])
+    assert read_answer(answers(server, scoring="letters")[0], "AB").scored == "labels"
+
+
 def test_log_probabilities_that_are_no_numbers_are_scores_that_are_not_finite(server: FaultServer) -> None:
     server.behave = lambda asked: reply("B", tokens=[[("B", float("nan")), ("A", -1.0)]])
     assert read_answer(answers(server, scoring="letters")[0], "AB").scores == (None, None)
@@ -419,6 +526,9 @@ def loguru_lines() -> Iterator[list[str]]:
         ({"base_url": f"http://host/v1?key={KEY}"}, "names and keys do not belong into it"),
         ({"base_url": f"http://host/{KEY}/v1"}, "names and keys do not belong into it"),
         ({"base_url": "localhost:8000"}, "expected http://HOST:PORT/v1"),
+        ({"base_url": "http://host:abc/v1"}, "base_url=http://host:abc/v1: expected http://HOST:PORT/v1"),
+        ({"base_url": "http://[::1/v1"}, "expected http://HOST:PORT/v1"),
+        ({"base_url": "http://xn--/v1"}, "expected http://HOST:PORT/v1"),
         ({"scoring": "options"}, "a chat server gives no log-probability of a given text"),
         ({"batch_size": "8"}, "concurrency=N says how many"),
         ({"concurrency": 0}, "at least 1"),
@@ -432,6 +542,24 @@ def test_arguments_that_do_not_fit_are_refused_in_one_line_without_the_key(given
     with pytest.raises(UsageError, match=line) as caught:
         OpenAIMultiImage(**{"model": "m", **given})
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@127.0.0.1:1", "socks://host:1", "http://host:abc"])
+def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    if proxy.startswith("socks5") and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed, which makes this proxy one that can be used")
+    with pytest.raises(UsageError, match="ALL_PROXY, HTTPS_PROXY or HTTP_PROXY: no proxy that can be used") as caught:
+        model(server)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_key_that_is_none_changes_no_reply(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    server.behave = lambda asked: reply("none of them but B")
+    assert answers(server) == ["none of them but B"]
 
 
 def test_a_key_with_a_line_break_is_refused_before_it_could_stand_in_a_librarys_error(
@@ -459,10 +587,12 @@ def echoing(asked: Asked) -> Said:
     """Sends the key back in everything that a server sends."""
     key = asked.headers["Authorization"].removeprefix("Bearer ")
     if "question 0" in asked.words:
-        return reply(f"B {key}", model=f"m {key}", system_fingerprint=key)
+        said = reply("B", model=f"m {key}", system_fingerprint=key)
+        parts = [{"type": "text", "text": text} for text in ("B ", key[:9], key[9:])]
+        return replace(said, body=said.body.replace(b'"B"', json.dumps(parts).encode()))
     escaped = key.replace("/", "\\/")  # JSON may write it so
     raw = f'{{"error": {{"message": "headers were {escaped}, {key}", "headers": ["Bearer {key}"]}}}}'
-    return Said(raw.encode(), 500 if asked.attempt == 1 else 400, {"X-Echo": f"Bearer {key}"})
+    return Said(raw.encode(), 500 if asked.attempt == 1 else 403, {"X-Echo": f"Bearer {key}"})
 
 
 def test_the_key_is_in_nothing_that_is_written_whatever_the_server_sends_back(
@@ -470,11 +600,12 @@ def test_the_key_is_in_nothing_that_is_written_whatever_the_server_sends_back(
     loguru_lines: list[str],
 ) -> None:  # fmt: skip
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("asyncio").setLevel(logging.DEBUG)
+    for name in ("asyncio", "httpcore", "httpcore.http11", "httpcore.connection"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
     server.models = [{"id": "m", "root": f"/weights/{KEY}"}]
     server.behave = echoing
     chat = model(server, log=True, model="m", concurrency=1)
-    with pytest.raises(UsageError, match=r"HTTP 400 .headers were \[hidden\], \[hidden\]") as caught:
+    with pytest.raises(UsageError, match=r"HTTP 403 .headers were \[hidden\], \[hidden\]") as caught:
         chat.generate_until([request(0), request(1)])
     written = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
     assert any(b"B [hidden]" in content for content in written)
