@@ -75,7 +75,9 @@ def _merged(forms: Forms) -> Forms:
 def _together(forms: Forms) -> dict[str, Any]:
     """The answer of all orders as arguments of `QueryOutcome.answered`."""
     if any(form.unscored for form in forms):
-        return {"reason": next((form.reason for form in forms if form.reason), None)}
+        in_words = any(form.text is not None for form in forms)  # the others' votes were asked for all the same
+        reason = next((form.reason for form in forms if form.reason), None)
+        return {"reason": reason, "votes": len(forms) if in_words else 0}
     kinds = {"words" if form.scores is None else form.scored or "pairs" for form in forms}
     if len(kinds) > 1 and "pairs" in kinds:
         raise ValueError(f"{forms[0].base_id}: its orders were answered in different ways, {', '.join(sorted(kinds))}")

@@ -29,7 +29,8 @@ class QueryOutcome(BaseModel):
         text: the reply in words.
         reason: why there is no answer, where the adapter knows (a prompt over the model's context).
         truncated: how many of the query's texts were cut to the model's context.
-        votes: of how many answers the scores are shares of votes, where orders are merged; else 0, as in every record.
+        votes: how many answers were asked for as votes, of which the scores are the shares, where orders are merged;
+            else 0, as in every record.
         images: SHA-256 of the images that the query is about; items that share one are of one cluster.
         form: which order or wording of the question this is; empty for the released one.
         order: the released position of each candidate as shown; empty for the released order.

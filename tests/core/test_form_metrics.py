@@ -173,6 +173,14 @@ def test_set_scores_of_votes_have_the_powers_of_their_chance() -> None:
         assert abs(values[name].value - one) < 4 * math.sqrt(one / sets), name
 
 
+def test_an_unread_order_does_not_change_the_chance_of_votes() -> None:
+    unread = cyclic(question(0, 0), lambda form: SILENT if form.form == "c1" else Answer(choice=0, text="?"))
+    read = cyclic(question(1, 0), lambda _: Answer(choice=0, text="?"))
+    assert whole(summarize([*unread, *read], "questions"))["micro"].chance == 49 / 256
+    failed = cyclic(question(0, 0), lambda form: Answer(reason="the server answered 500"))
+    assert whole(summarize(failed, "questions"))["micro"].chance == 1 / 4  # in words or not, nobody knows
+
+
 def test_one_vote_has_the_chance_of_one_answer_and_merged_scores_that_of_scores() -> None:
     query = question(0, 1, k=2)
     swapped = replace(query, query_id=f"{query.query_id}@swapped", form="swapped", order=(1, 0), answers=(0,))
