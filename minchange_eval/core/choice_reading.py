@@ -30,7 +30,7 @@ def read_choice(text: str, labels: Sequence[str], options: Sequence[str] = ()) -
         verdict = read_verdict(plain, labels)
         by_label, rest = (None if verdict is None else positions[verdict]), ""
     else:
-        found = read_label(_without_verdicts(plain, labels, options), labels)
+        found = read_label(_without_verdicts(plain, labels, options), labels, options)
         by_label, rest = (None, "") if found is None else (positions[found[0]], found[1])
     if len(options) != len(labels):
         return by_label

@@ -5,14 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from minchange_eval.core.doubt_words import DENIAL, DOUBT, REJECTION, SUPPOSITION
+from minchange_eval.core.option_reading import without_start
 from minchange_eval.core.reply_text import REJECTING
+from minchange_eval.core.verdict_reading import agrees, is_verdict
+from minchange_eval.core.withdrawal_reading import (
+    NOUNS,
+    is_denied,
+    is_withdrawn,
+    names_other_place,
+    walks_through,
+    without_explanation,
+    without_rejected,
+)
 
 # In plain words one blank or one line break stands between words, so no pattern needs to repeat them.
 _LEAD_IN = (
     r"(?:(?:the|option|choice|image|picture|photo|caption|description|statement|answer|candidate|letter) ){0,6}[(\[]? ?"
 )
-_NOUNS = r"(?:image|picture|photo|photograph|option|choice|caption|description|one)\b"
-_NOUN = rf"(?: {_NOUNS})?"
+_NOUN = rf"(?: {NOUNS})?"
 _THING = r"(?:answer|option|choice|match|image|picture|photo|caption|description|statement|letter|one)\b"
 _IS = (
     r"(?:(?:is|would be|should be|must be)\b"
@@ -23,7 +34,7 @@ _IS = (
 _STATED = "|".join(
     (
         # Answer: B; the answer is B; the answer to the question is B
-        r"\b(?:answer|choice|selection|prediction)\b(?: (?:to|for|based on|here)\b[^.,:;!?\n]{0,80}?)?"
+        r"\b(?:answer|choice|selection|prediction|letter)\b(?: (?:to|for|based on|here)\b[^.,:;!?\n]{0,80}?)?"
         rf"\s?(?:{_IS}|[:=\-–]+\s?)",
         r"\banswer\n",
         # the correct option is B; the image that best matches is the second
@@ -35,6 +46,7 @@ _STATED = "|".join(
         # I would choose B
         r"\b(?:i|i['’]d|i['’]ll|we) (?:would |will )?"
         r"(?:choose|pick|select|go with|say|vote for|opt for|chose|picked|selected) ?:?\s?",
+        r"\b(?:you|one|supervisor|they) should (?:choose|pick|select|answer|reply) ?:?\s?",
     )
 )
 # The same of what is shown: `the description matches the second image`, unless that compares two candidates.
@@ -44,7 +56,10 @@ _FITTING = (
     r"(?: best| better)?:?\s?"
 )
 # Before a label that opens the reply, or its last sentence.
-_OPENING = r"(?:(?:it is|it['’]s|that is|that['’]s|i think(?: it is| it['’]s)?|i believe(?: it is| it['’]s)?) )?"
+_OPENING = (
+    r"(?:(?:clearly|obviously|definitely|certainly|surely|undoubtedly),? )?(?:(?:pick|choose|select|go with) )?"
+    r"(?:(?:it is|it['’]s|that is|that['’]s|i think(?: it is| it['’]s)?|i believe(?: it is| it['’]s)?) )?"
+)
 _INTRODUCED = (
     r"(?:based on|looking at|from|according to|after|given|comparing|considering|judging|upon|examining|since|because)"
     r"\b[^.!?\n:;]{0,200}?, "
@@ -65,34 +80,25 @@ _AGREES = (
     r"(?:(?:is|looks|seems) )?(?:(?:the|a|that|one|more|most|much|clearly|definitely|indeed|accurately|correctly) )*"
     r"(?:correct|right|true|best|better|answer|closest|closer|accurate|match|matches|aligns|fits|corresponds|describes)\b"
 )
+_PRAISE = rf"[)\]]?(?i:{_NOUN} {_AGREES})"
 _SHOWS = r" (?:shows|depicts|contains|displays|features) [^.,:;!?\n]*\."
 _REASON = r"(?:because|since|as)\b"
 _EXPLAINS = r"(?:the|in|it|there|which|where|with|i think|i believe)\b"
 
-# Anywhere after an answer these take it back or doubt it; right behind it, a few more do.
-_WITHDRAWN = re.compile(
-    r"\b(?:wrong|incorrect|false|maybe|perhaps|actually|unsure|unclear|uncertain|guess(?:ing)?|hmm+|let me|"
-    r"not (?:(?:\w{1,20}|\d+ ?%) )?(?:sure|certain|confident)|never ?mind|on second thought|"
-    r"neither|rather(?! than)|no(?= ?[.,;!?]|$)|wait(?=[,.!…])|"
-    rf"(?<!each )other(?= {_NOUNS}| ?[.,;!?]|$))\b|[{REJECTING}]",
-    re.IGNORECASE,
-)
-_WITHHELD = re.compile(
-    r"[)\]]? ?(?:(?:or|nor|if|unless)\b|\w{2,6}n['’]t\b|[/&|+]|[.,:;–-]? ?(?:not|never)\b|[^.!\n]*\?)", re.IGNORECASE
-)
-_DENIED = re.compile(
-    r"\b(?:not|neither|nor|never|cannot|none|nothing|less|poorly|both|either|unsure|unclear|other)\b|n['’]t\b",
-    re.IGNORECASE,
-)
+_DENIED = re.compile(rf"\b(?:{DENIAL}|{DOUBT}|less|poorly|both|either|other)\b|n['’]t\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[.!?;:,\n]|\b(?:so|thus|hence|therefore|then|and|but)\b", re.IGNORECASE)
+_SUPPOSED = re.compile(rf"\b(?:{SUPPOSITION}|{DOUBT})\b", re.IGNORECASE)
 _NOT_SAID = re.compile(
-    _DENIED.pattern
-    + r"|\b(?:if|whether|unless|suppose|assuming|maybe|perhaps|could|might|wrong|incorrect|least|worst|worse|"
-    rf"less|exclude|eliminate|reject|rule out|avoid|missing|told|most would|"
-    rf"opposite|without|hardly|why|people|someone|no)\b|[{REJECTING}]",
+    rf"{_DENIED.pattern}|{_SUPPOSED.pattern}|\b(?:{REJECTION}|could|might|missing|told|most would|opposite|why|people|"
+    rf"someone)\b|[{REJECTING}]",
     re.IGNORECASE,
 )
-_SUPPOSED = re.compile(r"\b(?:if|whether|unless|suppose|assuming|maybe|perhaps)\b", re.IGNORECASE)
+# On a statement: what calls it false says the same as the label for false.
+_CALLS_FALSE = re.compile(
+    r"^[)\]]?[.:,;]? ?[(]?(?:false|incorrect|wrong|untrue|no)\b|\b(?:statement|sentence|claim|caption|description|"
+    r"report|relation|assertion|it|this|that)(?:['’]s| is| was)(?: \w{1,20})? (?:false|incorrect|wrong|untrue|inaccurate)\b",
+    re.IGNORECASE,
+)
 # The prompt's own words: `in the form Answer: A` shows how to answer, and is none.
 _EXAMPLE = re.compile(
     r"\b(?:form|format|example|e\.g\.|such as|like|template|respond with|reply with|answer with|write)\b[^.\n]{0,40}\Z",
@@ -109,12 +115,14 @@ def labels_named(plain: str, labels: Sequence[str]) -> set[str]:
     return {found.casefold() for found in re.findall(_label_patterns(labels)[1], with_ordinals(plain, labels))}
 
 
-def read_label(plain: str, labels: Sequence[str]) -> tuple[str, str] | None:
+def read_label(plain: str, labels: Sequence[str], options: Sequence[str] = ()) -> tuple[str, str] | None:
     """The label that plain words give as their answer, case folded, and the words after it; None if none or several.
 
     Args:
         plain: a reply as `reply_text.plain_words` gives it.
         labels: letters or words that differ in more than case.
+        options: the candidates' own words, one a candidate, or none: behind a label its own words cast no doubt on it,
+            and behind a label for false or true it is the verdict on the statement that must agree.
     """
     plain = with_ordinals(plain, labels)
     answer, mention = _label_patterns(labels)
@@ -122,11 +130,22 @@ def read_label(plain: str, labels: Sequence[str]) -> tuple[str, str] | None:
     alone = re.match(rf"(?i:{_LEAD_IN}){answer}[)\]]?\.?(?=\n)", plain)
     if refused or (stated and alone and alone[1].casefold() != stated[stated.re.groups].casefold()):
         return None
+    own = {name.casefold(): option for name, option in zip(labels, options, strict=False)}
+    of_statement = is_verdict(options)
     for found in [stated] if stated else _openings(plain, answer, mention):
-        label, rest = found[found.re.groups], plain[found.end() :]
-        if stated or _opens(rest, is_letter=len(label) == 1):
-            named = {other.casefold() for other in (label, *re.findall(mention, rest))}
-            return (named.pop(), rest) if _stands(rest) and len(named) == 1 else None
+        place = found.re.groups
+        label, rest = found[place], plain[found.end() :]
+        if not stated and not _opens(rest, is_letter=len(label) == 1, of_statement=of_statement):
+            continue
+        behind, option = rest, own.get(label.casefold(), "")
+        if of_statement:
+            stands = _agrees_on_statement(rest, is_true=option.casefold() == "true")
+        else:
+            behind = without_explanation(without_start(rest, option), mention)
+            behind = without_rejected(behind, label, labels, mention) if stated else behind
+            stands = _stands_alone(label, behind) and not (not stated and _is_walk(plain[: found.start(place)], behind))
+        named = {other.casefold() for other in (label, *re.findall(mention, behind))}
+        return (named.pop(), rest) if stands and len(named) == 1 else None
     return _last_line(plain, answer, mention)
 
 
@@ -201,7 +220,7 @@ def _label_patterns(labels: Sequence[str]) -> tuple[str, str]:
         answers.append(letter)
         mentions.append(rf"{letter}|(?i:(?<=option )|(?<=choice )|(?<=caption ))[{upper}]")
     if words:
-        answers.append(rf"(?ai:{words})(?!,(?! (?:{_REASON}))| (?!(?i:{_AFTER_LABEL}))(?!(?i:{_NOUNS}))\w)")
+        answers.append(rf"(?ai:{words})(?!,(?! (?:{_REASON}))| (?!(?i:{_AFTER_LABEL}))(?!(?i:{NOUNS}))\w)")
         mentions.append(rf"(?ai:{words})")
     answer, mention = (
         rf"(?<![\w'’])({'|'.join(parts)})(?!['’\u0300-\u036f]|-?\w|\.\w\b)" for parts in (answers, mentions)
@@ -258,16 +277,38 @@ def _last_line(plain: str, answer: str, mention: str) -> tuple[str, str] | None:
 
 def _stands(rest: str) -> bool:
     """Whether what follows a label leaves it as it was said."""
-    if _WITHHELD.match(rest) or _WITHDRAWN.search(rest):
+    if is_withdrawn(rest):
         return False
     if not re.match(rf"[)\]]?(?i:{_NOUN} {_VERB})", rest):
         return True
     # a sentence about the candidate: it must say that it is right, or be the whole reply
-    return _praises(rf"[)\]]?(?i:{_NOUN} {_AGREES})", rest) or _shows(rest)
+    return _praises(_PRAISE, rest) or _shows(rest)
+
+
+def _agrees_on_statement(rest: str, *, is_true: bool) -> bool:
+    """Whether what follows a label for false or true judges the statement as the label does."""
+    judged = rest if is_true else _CALLS_FALSE.sub("", rest)
+    praise = re.match(_PRAISE, rest)
+    return (
+        _stands(judged)
+        and not is_denied(rest, of_statement=True)
+        and agrees(rest[praise.end() :] if praise else rest, is_true=is_true)
+    )
+
+
+def _stands_alone(label: str, rest: str) -> bool:
+    """Whether what follows a label leaves it as the answer, and names no other candidate by its place."""
+    return _stands(rest) and not is_denied(rest) and not (len(label) == 1 and names_other_place(rest))
+
+
+def _is_walk(before: str, rest: str) -> bool:
+    """Whether a label with which a reply opens may be the first of several that it discusses: `Option A: …`."""
+    headed = re.search(r"\b(?:option|choice) ?[(\[]? ?\Z", before, re.IGNORECASE)
+    return walks_through(rest) or bool(headed and re.match(r"[)\]]? ?[.:]", rest) and re.search(r"\w", rest))
 
 
 def _praises(praise: str, rest: str) -> bool:
-    first_claim = re.split(rf"[.!\n]|\b{_REASON}", rest, maxsplit=1)[0]
+    first_claim = re.split(rf"(?<=\w)[.!,\n]|\b{_REASON}", rest, maxsplit=1)[0]
     return bool(re.match(praise, rest)) and not _DENIED.search(first_claim)
 
 
@@ -275,11 +316,13 @@ def _shows(rest: str) -> bool:
     return bool(re.fullmatch(rf"[)\]]?(?i:{_NOUN}{_SHOWS})", rest)) and not _NOT_SAID.search(rest)
 
 
-def _opens(rest: str, *, is_letter: bool) -> bool:
+def _opens(rest: str, *, is_letter: bool, of_statement: bool) -> bool:
     """Whether a label that opens a reply is its answer: alone, set apart, or followed by a reason or by praise."""
     if re.fullmatch(rf"[)\]]?(?i:{_NOUN})[\s.,:;!)\]]*", rest) or _shows(rest):
         return True
-    if re.match(r"[)\]]|\s?[.:]|\n| [-–—] " if is_letter else rf"[)\]]?(?i:{_NOUN})?(?: ?\.|\n)", rest):
+    if re.match(r"[)\]]|\s?[.:]|\n| [-–—(]" if is_letter else rf"[)\]]?(?i:{_NOUN})?(?: ?\.|\n)", rest):
         return True
-    apart = rf", (?:{_REASON}|{_EXPLAINS})" if is_letter else rf" {_NOUNS},"
+    if of_statement and re.match(rf",? (?i:{_REASON})|, \w", rest):
+        return True
+    apart = rf", (?:{_REASON}|{_EXPLAINS})" if is_letter else rf" {NOUNS},"
     return _praises(rf"(?i:{_NOUN},? {_REASON}|{_NOUN} {_AGREES}|{apart})", rest)

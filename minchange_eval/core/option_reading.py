@@ -93,3 +93,16 @@ def starts_with(rest: str, options: Sequence[str]) -> int | None:
     begun = [option for option in spoken if option and words[: len(option)] == option]
     longest = max(begun, key=len, default=())
     return spoken.index(longest) if spoken.count(longest) == 1 else None
+
+
+def without_start(rest: str, option: str) -> str:
+    """The words after a label without the option's own, if they begin with those.
+
+    >>> without_start(": a cat, I think", "A cat.")
+    ': , I think'
+    """
+    own = words_of(plain_words(option))
+    found = [one for one, _ in zip(_WORD.finditer(rest), own, strict=False)]
+    if not own or tuple(_folded(one[0]) for one in found) != own:
+        return rest
+    return rest[: found[0].start()] + rest[found[-1].end() :]

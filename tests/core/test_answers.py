@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minchange_eval
 from minchange_eval.core.answers import (
     med_letter,
     read_answer,
@@ -20,6 +21,7 @@ from minchange_eval.core.answers import (
     write_scores,
     write_words,
 )
+from minchange_eval.core.prompts import LABELS
 
 
 @dataclass(frozen=True)
@@ -244,16 +246,19 @@ def test_a_model_that_repeats_itself_for_ever_is_read_at_once() -> None:
     # in a process of its own, since nothing interrupts a pattern that runs away; together they take a second
     code = """
 from minchange_eval.core.answers import med_letter, read_answer, vismin_normalised
+from minchange_eval.core.prompts import LABELS
 UNITS = [" ,", ", ", "or and ", " ", "\\n", " \\n", "\\t", "(", "[", ")", "A", "A ", "A,", "b) ", "the ",
          "the option ", "answer ", "Answer: A ", "answer is ", "-", "*", "<think>", "</think>", "<answer>",
          "\\\\boxed{", "\\\\text{A}", "first ", "First, ", "is the ", "more most ", "not ", "no ",
-         "?", ".", "'", "{", "[1,", "0"]
+         "?", ".", "'", "{", "[1,", "0", "this ", "A is wrong, ", "A and ", "B is wrong. ", "no ", "does not ", "it is "]
 for unit in UNITS:
     for before in ("", "Answer: A", "the answer is", "First image is", '{"scores":'):
         for length in (19_900, 100_000):
             reply = (before + unit * length)[:length] + " x"
             for labels in ("ABCD", ("First", "Second"), ("Not", "True")):
                 read_answer(reply, labels, ("a dog", "dog", "a", "the option the")[: len(labels)])
+            for labels in ("BA", ("No", "Yes")):
+                read_answer(reply, labels, ("false", "true"))
             vismin_normalised(reply), med_letter(reply)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
@@ -369,6 +374,47 @@ def test_candidates_in_another_order_are_chosen_at_their_new_place(case: Case, r
     options = [case.options[place] for place in order] if case.options else []
     choice = read_answer(case.reply, labels, options).choice
     assert (None if choice is None else order[choice]) == case.choice
+
+
+WORDINGS = Path(minchange_eval.__file__).parent / "tasks" / "wordings"
+# What a false and a true statement are called, bare and in the words of each prompt.
+IN_WORDS = {
+    "yes/no": [("no", "yes"), ("No, it is not.", "Yes, it is."), ("It is not the case.", "It is the case.")],
+    "true/false": [("false", "true"), ("Something false", "Something true"), ("It is false.", "It is true.")],
+    "true/not": [("not", "true"), ("Not.", "True."), ("It is not so.", "It is so.")],
+    "A/B": [("B", "A"), ("(B)", "(A)"), ("Answer: B", "Answer: A"), ("B is right.", "A is right.")],
+}
+OPTIONS_IN_PROMPT = {
+    **dict.fromkeys(("s04", "s13", "s26", "s30"), ("false", "true")),
+    **dict.fromkeys(("s15", "s22", "l12"), ("it is false", "it is true")),
+    "s18": ("no", "yes"),
+    "l04": ("The sentence is false of the photo", "The sentence is true of the photo"),
+    "l08": ("this is not the case", "this is the case"),
+    "l16": ("the report is false", "the report is true"),
+}
+
+
+def _wordings() -> list[tuple[str, str, str]]:
+    """Name, text and labels of every wording that asks about a statement."""
+    found = []
+    for path in sorted(WORDINGS.glob("vsr*.toml")):
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        named = [content.get("templates", {}), content.get("short", {}), content.get("long", {})]
+        found += [(name, one["text"], one["labels"]) for group in named for name, one in group.items()]
+    return found
+
+
+@pytest.mark.parametrize(("name", "text", "style"), _wordings(), ids=[name for name, _, _ in _wordings()])
+def test_both_answers_of_every_wording_are_read_in_its_own_words(name: str, text: str, style: str) -> None:
+    pairs = list(IN_WORDS[style])
+    if style == "A/B":
+        own = OPTIONS_IN_PROMPT[name]
+        assert name == "l08" or all(words.lower() in text.lower() for words in own)
+        for form in ("{}. {}", "({}) {}.", "{}: {}", "{}, {}.", "{} ({})", "Answer: {}. {}."):
+            pairs.append((form.format("B", own[0]), form.format("A", own[1])))
+    labels = LABELS[style]
+    for pair in pairs:
+        assert [read_answer(reply, labels, ("false", "true")).choice for reply in pair] == [0, 1], pair
 
 
 WORDS_OF_REPLIES = sorted({word for case in CORPUS for word in case.reply.split()})
