@@ -96,7 +96,8 @@ _NOT_SAID = re.compile(
 # On a statement: what calls it false says the same as the label for false.
 _CALLS_FALSE = re.compile(
     r"^[)\]]?[.:,;]? ?[(]?(?:false|incorrect|wrong|untrue|no)\b|\b(?:statement|sentence|claim|caption|description|"
-    r"report|relation|assertion|it|this|that)(?:['’]s| is| was)(?: \w{1,20})? (?:false|incorrect|wrong|untrue|inaccurate)\b",
+    r"report|relation|assertion|it|this|that)(?:['’]s| is| was)(?: \w{1,20})? "
+    r"(?:false|incorrect|wrong|untrue|inaccurate)\b",
     re.IGNORECASE,
 )
 # The prompt's own words: `in the form Answer: A` shows how to answer, and is none.

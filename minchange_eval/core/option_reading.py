@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from minchange_eval.core.reply_text import plain_words
+from minchange_eval.core.reply_text import REJECTING, plain_words
 
 Words = tuple[str, ...]
 
@@ -26,6 +26,8 @@ _ANSWER_IS = re.compile(
     r"(?: is ?:?|:) ?",
     re.IGNORECASE,
 )
+# A question, a sign of rejection, or a walk through the options that breaks off at the next.
+_DOUBTED = re.compile(rf"[?{REJECTING}]|^is (?:it|this|that)\b|[.;\n] ?(?:option|choice)\W*$", re.IGNORECASE)
 # A reply may put these around an option; any other word could change what it says.
 _AROUND = frozenset(
     words_of(
@@ -58,7 +60,7 @@ def read_option(plain: str, options: Sequence[str], labels: Sequence[str]) -> tu
     for reply in (plain, plain[stated.end() :] if stated else plain):
         if "?" not in reply and words_of(reply) in unique:
             return unique[words_of(reply)], ""
-    return (None, "") if len(plain) > 4000 or "?" in plain else _named(plain, unique, set(spoken))
+    return (None, "") if len(plain) > 4000 or _DOUBTED.search(plain) else _named(plain, unique, set(spoken))
 
 
 def _named(plain: str, unique: dict[Words, int], spoken: set[Words]) -> tuple[int | None, str]:

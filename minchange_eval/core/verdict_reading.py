@@ -34,12 +34,15 @@ _STATED = (
 # Verdicts of every style, in every reply: a `yes` that is followed by `the statement is wrong` is none.
 _ENDS = r"(?= ?[.,;!:)]|$| because\b| that\b| here\b)"
 _NEGATIVE = re.compile(
-    rf"\b(?:{REJECTION}|a lie|no(?= ?[.,;!:]|$)|does(?: not|n['’]t) (?:match|hold|fit))\b|"
+    rf"\b(?:{REJECTION}|opposite (?:is|was)|no(?= ?[.,;!:]|$)|does(?: not|n['’]t) (?:match|hold|fit))\b|"
     r"(?:\bnot|n['’]t)(?: \w{1,20})? (?:true|correct|accurate|right|the case|a match)\b",
     re.IGNORECASE,
 )
 _POSITIVE = re.compile(
-    r"(?<!not )(?<!n't )(?<!n’t )\b(?:yes|true|correct|accurate)\b|\bnot (?:false|wrong|incorrect)\b|"
+    r"(?<!not )(?<!n't )(?<!n’t )\b(?:yes|true|correct|accurate|valid|fine|indeed|a fact|is confirmed)\b|"
+    r"(?:\bnot|n['’]t) (?:false|wrong|incorrect|a lie)\b|\b(?:exactly|quite|absolutely|all) right\b|"
+    r"\bdoes (?:match|hold|fit)\b|"
+    r"\b(?:it|this|that|you|they|there) (?:is|does|can|are|do)(?= ?[.,;!]|$)|"
     rf"(?:\b(?:is|are|be|seems)|['’](?:s|re))(?: \w{{1,20}}ly| quite)? right\b{_ENDS}|"
     r"(?:\bis|['’]s)(?: indeed)? (?:the case|so)\b|"
     r"\b(?:statement|claim|sentence|caption|description|report|relation|it|this|that)(?: \w{1,20}ly)? "
@@ -50,10 +53,12 @@ _PICTURES = r"(?:image|picture|photo|photograph)s?"
 _DOUBTED = re.compile(
     rf"\b(?:{DOUBT}|{CORRECTION}|depends|partly|partially(?! (?:hidden|obscured|covered|visible))|although|though|"
     r"unless|except|apart from|provided|unable|missing|blur\w*|(?:sort|kind) of|kinda|sorta|"
-    r"(?:might|may|could) (?:not )?be|(?:hard|difficult|tough) to|(?:can|could)(?:not|n['’]t| not) (?:tell|say|see|view|judge|determine|answer|"
-    r"be|help)|"
+    r"(?:might|may|could) (?:not )?be|(?:hard|difficult|tough) to|"
+    r"(?:can|could)(?:not|n['’]t| not) (?:tell|say|see|view|judge|determine|answer|be|help)|"
     r"(?:do|did|does|would)(?: not|n['’]t) (?:know|load)|no idea|"
     r"not (?:\w{1,20} )?(?:clear|possible|enough)|resolution|low[ -]quality|too (?:dark|small|far|low|unclear)|"
+    r"(?:it )?seems(?= ?[.,;!]|$)|presumably|in a way|more or less|somewhat|to some (?:extent|degree)|half|debatable|"
+    rf"arguabl[ye]|no {_PICTURES}|{_PICTURES} not|nothing was|links?|"
     rf"(?:see|view|access) (?:the |any |an |this |your )?{_PICTURES}|"
     rf"{_PICTURES} (?:\w{{1,20}} ){{0,3}}(?:blank|empty|corrupt\w*|attached|available|uploaded|included|loaded))\b|"
     r"[❌❎🤔🤷❓]",
@@ -63,7 +68,8 @@ _DOUBTED = re.compile(
 _COURTESY = re.compile(
     r"\b(?:i|we)\b(?! (?:would |can |do |also |certainly |clearly |don['’]t |do not |would not |wouldn['’]t )?"
     r"(?:think|believe|agree|accept|confirm|say|hope|see (?:that|a|an|the|it|them|one|two)\b))|"
-    r"\b(?:let['’]?s|let us|please|thanks?|thank you|understood|got it|go ahead|ready|welcome|(?:happy|glad) to|"
+    r"\b(?:let['’]?s|let us|please|thanks?|thank you|understood|here (?:is|are)|my|me|sir|ask|"
+    r"analy[sz]\w{1,5}|questions?|received|worries|go on|continue|got it|go ahead|ready|welcome|(?:happy|glad) to|"
     r"(?:can|could|will|to) help)\b",
     re.IGNORECASE,
 )
@@ -105,8 +111,9 @@ def read_verdict(plain: str, labels: Sequence[str]) -> str | None:
 def _said(plain: str, word: str, own_words: str) -> str | None:
     """The words behind a verdict that opens a reply, or that it states; None without one."""
     if own := re.match(rf"(?i:{_LEAD}(?:{own_words}))\b(?=$|[.,:;!\n]| (?:that|because|since|as)\b)", plain):
-        return plain[own.end() :]
-    if opened := re.match(rf"[(\[]?(?i:{_LEAD}(?:{word}))\b(?!\.? ?\d)", plain):
+        rest = plain[own.end() :]
+        return None if rest.startswith(" that") and (_NEGATIVE.search(rest) or _DENIES.search(rest)) else rest
+    if opened := re.match(rf"[(\[]?(?i:{_LEAD}(?:{word}))\b(?![.:]? ?(?:\d|of\b))", plain):
         rest = plain[opened.end() :]
         return rest if _SET_APART.match(rest) or (word in ("no", "yes") and _SENTENCE_FOLLOWS.match(rest)) else None
     for found in re.finditer(rf"(?i:({_STATED})(?:{word}))\b(?!['’-])", plain):

@@ -13,27 +13,28 @@ _SENTENCE_END = re.compile(r"([.!;\n]+)")
 
 # Anywhere after an answer these take it back or doubt it; right behind it, a few more do.
 _WITHDRAWN = re.compile(
-    rf"\b(?:{DOUBT}|{CORRECTION}|{REJECTION}|neither|no(?= ?[.,;!?]|$)|"
+    rf"\b(?:{DOUBT}|{CORRECTION}|{REJECTION}|neither|no(?= ?[.,;!?)]|$)|others|remaining|"
     rf"(?<!each )other(?= {NOUNS}| (?:options|choices|answers|ones)\b| ?[.,;!?]|$))\b|[{REJECTING}]",
     re.IGNORECASE,
 )
 _WITHHELD = re.compile(
-    r"[)\]]? ?[(]?(?:(?:or|nor|if|unless)\b|\w{2,6}n['’]t\b|[/&|+]|[.:,;–-]? ?(?:not|never)\b)|.*\?",
+    r"[)\]]? ?[(]?(?:(?:or|nor|if|unless|to)\b|\w{2,6}n['’]t\b|[/&|+]|[.:,;–-]? ?(?:not|never)\b)|.*\?",
     re.IGNORECASE | re.DOTALL,
 )
 
 # A sentence of these about the answer itself denies it.
-_DENIES = re.compile(rf"\b(?:{DENIAL})\b|n['’]t\b", re.IGNORECASE)
+_DENIES = re.compile(rf"\b(?:{DENIAL}|lacks?|out|too|silly)\b|n['’]t\b", re.IGNORECASE)
 _OPTION = r"(?:option|answer|choice|letter)"
 _ABOUT_OPTION = re.compile(rf"\b(?:this|that|the|such an?) (?:one|{_OPTION})\b", re.IGNORECASE)
 _ABOUT_IT = re.compile(
-    rf"\bthis\b|{_ABOUT_OPTION.pattern}|\b(?:the|that) (?:statement|claim|caption|description|sentence)\b|"
+    rf"\b(?:this|i|we)\b|{_ABOUT_OPTION.pattern}|\b(?:the|that) (?:statement|claim|caption|description|sentence)\b|"
     r"(?:\b(?:so|but|and|as|because|since) |, |^\W{0,5})that\b|^\W{0,5}(?:(?:so|but|and|as|because|since) )?it\b",
     re.IGNORECASE,
 )
 _FRAGMENT = re.compile(
     r"\W{0,5}(?:\w{2,6}n['’]t\b|(?:does|do|is|are|can|will) not\b|cannot\b|not\b|(?:\w{1,20} ){1,2}not\W*$|"
-    r"no (?:such|differences?|changes?|match|evidence|signs?)\b)",
+    r"(?:pass|negative|absent|out)\W*$|too \w|(?:none|nothing) (?:of|like)(?! the above)\b|no (?:such|"
+    r"differences?|changes?|match|evidence|signs?)\b)",
     re.IGNORECASE,
 )
 _UNFIT = re.compile(
@@ -42,7 +43,10 @@ _UNFIT = re.compile(
     r"corresponds?|supported|appl(?:y|ies)|changed|different|(?<!the )right(?! (?:side|of|hand|half|edge|corner)))\b",
     re.IGNORECASE,
 )
-_UNCHANGED = re.compile(r"\b(?:still|unchanged|(?:in|for|of) both (?:images|pictures|photos))\b", re.IGNORECASE)
+_UNCHANGED = re.compile(
+    r"\b(?:still|unchanged|identical|remains?|same in both|no change|(?:in|for|of) both (?:images|pictures|photos))\b",
+    re.IGNORECASE,
+)
 _CONTRASTS = re.compile(r"\b(?:but|while|whereas|except)\b", re.IGNORECASE)
 _OTHER_PLACE = re.compile(
     r"(?<!\bin the )\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|last|final|next|previous|"
@@ -59,6 +63,8 @@ _ARE_WRONG = (
     r"not (?:correct|right|accurate|true|supported))|(?:do|does)(?: not|n['’]t) (?:match|fit|describe|align|apply))\b"
 )
 _EXPLANATION = re.compile(r"[)\]]?\.?\n(?:explanation|reason|reasoning|rationale|justification)\b", re.IGNORECASE)
+
+_FITS = re.compile(r"\b(?:match|fit|align|correspond|describ|exact|correct|right|better|best|the one\b)", re.IGNORECASE)
 
 
 def is_withdrawn(rest: str) -> bool:
@@ -122,7 +128,7 @@ def without_rejected(rest: str, label: str, labels: Sequence[str], mention: str)
 
 def without_explanation(rest: str, mention: str) -> str:
     """Where an explanation is headed as one, without the names of the images that it describes."""
-    if not _EXPLANATION.match(rest):
+    if not _EXPLANATION.match(rest) or _FITS.search(rest):
         return rest
     shown = rf"{mention}(?i: (?:image|picture|photo) (?:shows|has|contains|depicts|features|displays)\b)"
     return re.sub(shown, "picture", rest)

@@ -250,9 +250,10 @@ from minchange_eval.core.prompts import LABELS
 UNITS = [" ,", ", ", "or and ", " ", "\\n", " \\n", "\\t", "(", "[", ")", "A", "A ", "A,", "b) ", "the ",
          "the option ", "answer ", "Answer: A ", "answer is ", "-", "*", "<think>", "</think>", "<answer>",
          "\\\\boxed{", "\\\\text{A}", "first ", "First, ", "is the ", "more most ", "not ", "no ",
-         "?", ".", "'", "{", "[1,", "0", "this ", "A is wrong, ", "A and ", "B is wrong. ", "no ", "does not ", "it is "]
+         "?", ".", "'", "{", "[1,", "0", "this ", "A is wrong, ", "A and ", "B is wrong. ",
+         "does not ", "it is "]
 for unit in UNITS:
-    for before in ("", "Answer: A", "the answer is", "First image is", '{"scores":'):
+    for before in ("", "Answer: A", '{"scores":'):
         for length in (19_900, 100_000):
             reply = (before + unit * length)[:length] + " x"
             for labels in ("ABCD", ("First", "Second"), ("Not", "True")):
