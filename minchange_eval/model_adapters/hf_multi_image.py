@@ -88,7 +88,9 @@ class HuggingFaceMultiImage(ChatModel):
             if family.features
             else None
         )
-        self._questions = Questions(self.options.scoring, self._arranged, lambda: self._spellings, self._normalise)
+        self._questions = Questions(
+            self.options.scoring, self._arranged, lambda: self._spellings, self._normalise, self.prompts
+        )
         self._stitched = 0
         self._probed = False
         self.description = self._describe()
@@ -192,7 +194,7 @@ class HuggingFaceMultiImage(ChatModel):
         if settings["images_lead"] and self.options.image_position == "prompt":
             logger.info("the chat template shows images before the words, wherever the prompt has them")
         if self.options.scoring == "options":
-            settings["normalise"] = self._normalise
+            settings |= {"normalise": self._normalise, "options_end": self.prompts.end_of_turn}
         if self.options.scoring == "generate":
             greedy = Greedy(loaded.net, loaded.tokenizer)
             settings |= {"repetition_penalty": greedy.penalty, "suppressed_tokens": len(greedy.suppressed)}

@@ -35,6 +35,7 @@ from tests.model_adapters.chat_questions import (
 Checkpoint = Callable[..., Path]
 ONE_IMAGE = ("llava", "llava_next")
 NO_PREFIX = ("mllama", "gemma3")
+ENDS = ("<|im_end|>", "<end_of_utterance>", "<|eot_id|>", "<end_of_turn>", "</s>")  # each family has one of them
 
 
 def model(folder: Path, scoring: str = "letters", probed: bool = True, **given: Any) -> HuggingFaceMultiImage:
@@ -77,20 +78,22 @@ class Reference:
         return float(after[chosen].logsumexp(0))
 
     def reply(self, parts: Any, reply: str) -> tuple[float, int]:
-        """The log-probability of a reply, token by token, each from a forward of its own."""
+        """The log-probability of a reply and of its end, token by token, each from a forward of its own."""
         import torch
 
         given, text = self.inputs(parts)
         tokenizer = self.processor.tokenizer
-        blank = "" if text[-1].isspace() or text.endswith(tuple(tokenizer.all_special_tokens)) else " "
-        total, tokens = 0.0, tokenizer(blank + reply, add_special_tokens=False)["input_ids"]
-        written = text
+        whole = text + ("" if text.endswith(("\n", ">")) else " ") + reply
+        read = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        placed = zip(read["input_ids"], read["offset_mapping"], strict=True)
+        tokens = [token for token, (_, end) in placed if end > len(text)]
+        tokens.append(next(n for n in map(tokenizer.convert_tokens_to_ids, ENDS) if n != tokenizer.unk_token_id))
+        total = 0.0
         for number in range(len(tokens)):
             longer = self.extended(given, tokens[:number])
             with torch.inference_mode():
                 logits = self.net(**longer).logits[0, -1].float()
             total += float(torch.log_softmax(logits, dim=-1)[tokens[number]])
-        assert written == text
         return total, len(tokens)
 
     @staticmethod

@@ -12,7 +12,21 @@ from minchange_eval.model_adapters.multi_image.questions import Found, Unanswere
 if TYPE_CHECKING:
     import torch
 
-_LEFT_OUT = ("no_repeat_ngram_size", "bad_words_ids", "begin_suppress_tokens", "forced_bos_token_id", "sequence_bias")
+# what else may change a greedy reply, and the values with which it does not
+_LEFT_OUT: dict[str, tuple[object, ...]] = {
+    "no_repeat_ngram_size": (0,),
+    "bad_words_ids": ([],),
+    "begin_suppress_tokens": ([],),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "sequence_bias": ({}, []),
+    "exponential_decay_length_penalty": (),
+    "stop_strings": ([], ""),
+    "guidance_scale": (1, 1.0),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "num_beams": (1,),
+}
 NOT_FINITE = Unanswered("the model's logits are not finite")
 
 
@@ -34,7 +48,8 @@ class Greedy:
         self.ends = set(ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends])
         self.penalty = float(config.repetition_penalty or 1.0)
         self.suppressed = list(config.suppress_tokens or ())
-        self.left_out = [name for name in _LEFT_OUT if getattr(config, name, None)]
+        said = {name: getattr(config, name, None) for name in _LEFT_OUT}
+        self.left_out = [name for name, value in said.items() if value is not None and value not in _LEFT_OUT[name]]
 
     def replies(
         self, model: LanguageModel, state: State, rows: Sequence[Row], most: Sequence[int], until: Sequence[str]
@@ -65,9 +80,11 @@ class Greedy:
         if token in self.ends:
             return self.text(written, until)
         written.append(token)
-        text = self.text(written, until) if until or len(written) >= most else None
-        cut = text is not None and text != self.text(written, ())
-        return text if cut or len(written) >= most else None
+        return self.text(written, until) if len(written) >= most or self.cut(written, until) else None
+
+    def cut(self, tokens: Sequence[int], until: Sequence[str]) -> bool:
+        """Whether one of the texts that end a reply is in it."""
+        return bool(until) and self.text(tokens, until) != self.text(tokens, ())
 
     def text(self, tokens: Sequence[int], until: Sequence[str]) -> str:
         """Tokens as words, up to the first of the texts that end a reply."""

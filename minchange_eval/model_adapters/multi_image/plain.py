@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts
+from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts, ReplyTokens
 from minchange_eval.model_adapters.multi_image.checkpoint import Loaded
 from minchange_eval.model_adapters.multi_image.greedy import NOT_FINITE, Greedy
 from minchange_eval.model_adapters.multi_image.questions import Found, Prompted, Question, Unanswered
@@ -71,15 +72,36 @@ class PlainAnswering:
         if not self._words:
             found: Found = self.log_probabilities(prompt)
             return found
-        most = min(most, self._context - tokens)
-        output = self._net.generate(
-            **inputs, do_sample=False, max_new_tokens=most, output_logits=True, return_dict_in_generate=True,
-            pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
-        )  # fmt: skip
+        return self._replied(inputs, min(most, self._context - tokens), until)
+
+    def _replied(self, inputs: dict[str, Any], most: int, until: Sequence[str]) -> Found:
+        """The reply by the model's own generation, with what `Greedy` reads of its generation_config and no more."""
+        from transformers import GenerationConfig, StoppingCriteriaList
+
+        greedy, tokens = self._greedy, inputs["input_ids"].shape[1]
+        pad = self._tokenizer.pad_token_id
+        said = GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=most,
+            eos_token_id=sorted(greedy.ends) or None,
+            pad_token_id=self._tokenizer.eos_token_id if pad is None else pad,
+            repetition_penalty=greedy.penalty,
+            suppress_tokens=greedy.suppressed or None,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        cut = StoppingCriteriaList([partial(_cut, greedy, tokens, until)])
+        own = self._net.generation_config  # what the given one leaves open is filled up from the model's
+        self._net.generation_config = said
+        try:
+            output = self._net.generate(**inputs, generation_config=said, stopping_criteria=cut)
+        finally:
+            self._net.generation_config = own
         if not all(step.isfinite().any() for step in output.logits):
             return NOT_FINITE
         written = output.sequences[0, tokens:].tolist()
-        return self._greedy.text([token for token in written if token not in self._greedy.ends], until)
+        return greedy.text([token for token in written if token not in greedy.ends], until)
 
     def _inputs(self, prompt: Prompted) -> tuple[dict[str, Any], tuple[int, ...]]:
         """What the model is fed with, and the tokens of the reply."""
@@ -87,9 +109,10 @@ class PlainAnswering:
         targets: tuple[int, ...] = ()
         if prompt.reply is not None:
             text = self._prompts.text(prompt.parts) + prompt.opening
-            targets = self._prompts.reply(prompt.reply, text)
+            reply = self._prompts.reply(prompt.reply, text)
+            targets = reply.targets
             tokens = given["input_ids"].shape[1]
-            given = {name: _longer(name, values, tokens, targets) for name, values in given.items()}
+            given = {name: _longer(name, values, tokens, reply) for name, values in given.items()}
         placed = {}
         for name, values in given.items():
             dtype = self._net.dtype if values.is_floating_point() else None
@@ -97,16 +120,25 @@ class PlainAnswering:
         return placed, targets
 
 
-def _longer(name: str, values: Any, tokens: int, reply: Sequence[int]) -> Any:
+def _cut(greedy: Greedy, start: int, until: Sequence[str], sequences: Any, *_: Any, **__: Any) -> Any:
+    """Whether the one reply is cut by now, [1]."""
+    import torch
+
+    return torch.tensor([greedy.cut(sequences[0, start:].tolist(), until)], device=sequences.device)
+
+
+def _longer(name: str, values: Any, tokens: int, reply: ReplyTokens) -> Any:
     """An input with all but the last token of a reply behind it; what has no entry a token stays as it is."""
     import torch
 
-    if values.dim() < 2 or values.shape[1] != tokens or values.is_floating_point() or len(reply) < 2:
+    if values.dim() < 2 or values.shape[1] != tokens or values.is_floating_point():
         return values
+    more = max(0, len(reply.targets) - 1)
+    values = values[:, : tokens - len(reply.merged)]
     if name == "input_ids":
-        more = torch.tensor([list(reply[:-1])])
+        behind = torch.tensor([reply.targets[:-1]], dtype=values.dtype)
     elif name.endswith("type_ids"):
-        more = torch.zeros_like(values[:, :1]).expand(-1, len(reply) - 1)
+        behind = torch.zeros_like(values[:, :1]).expand(-1, more)
     else:  # a mask goes on as it ended
-        more = values[:, -1:].expand(-1, len(reply) - 1, *values.shape[2:])
-    return torch.cat([values, more], dim=1)
+        behind = values[:, -1:].expand(-1, more, *values.shape[2:])
+    return torch.cat([values, behind], dim=1)

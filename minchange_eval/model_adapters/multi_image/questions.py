@@ -15,6 +15,7 @@ from minchange_eval.core.items import ImageSource
 from minchange_eval.core.prompts import LABELS, Part, Prompt, render_match, render_without_options
 from minchange_eval.core.queries import Direction, Query
 from minchange_eval.model_adapters.chat_model import Ask
+from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts, Reply
 from minchange_eval.model_adapters.multi_image.labels import Spellings
 
 
@@ -41,7 +42,7 @@ class Prompted:
 
     parts: tuple[Part, ...]
     opening: str = ""
-    reply: str | None = None
+    reply: Reply | None = None
 
     @property
     def turn(self) -> tuple[object, ...]:
@@ -71,7 +72,8 @@ class Questions:
         scoring: `generate`, `letters` or `options`.
         arranged: the turn as it is to be sent.
         spellings: of the tokenizer; needed where labels are scored.
-        normalise: `mean` or `sum` over the tokens of an option; the other is kept beside it.
+        normalise: `mean` or `sum` over the tokens of an option, its end among them; the other is kept beside it.
+        prompts: makes the model's turns of prompts.
     """
 
     def __init__(
@@ -80,16 +82,25 @@ class Questions:
         arranged: Callable[[Sequence[Part]], tuple[Part, ...]],
         spellings: Callable[[], Spellings],
         normalise: str,
+        prompts: ChatPrompts,
     ) -> None:
         self._scoring, self._arranged, self._normalise = scoring, arranged, normalise
-        self._spellings = spellings
+        self._spellings, self._prompts = spellings, prompts
 
     def of(self, ask: Ask) -> Question:
-        """The prompts of a request.
+        """The prompts of a request; none where one of them must not be asked, and the answer says why.
 
         Raises:
             UsageError: it has no candidates to score, or its benchmark no wording for this scoring.
         """
+        question = self._in_its_way(ask)
+        for prompt in question.prompts:
+            refusal = self._prompts.refusal(prompt.parts, prompt.reply)
+            if refusal is not None:
+                return Question(ask, (), partial(_refused, refusal))
+        return question
+
+    def _in_its_way(self, ask: Ask) -> Question:
         if self._scoring == "generate":
             return Question(ask, (Prompted(self._arranged(ask.parts)),), _words)
         labels = ask.labels
@@ -108,12 +119,20 @@ class Questions:
         tokens = self._spellings().of(labels)
         if tokens is not None:
             return Question(ask, (prompt,), partial(_labels, tokens))
-        prompts = tuple(replace(prompt, reply=label) for label in labels)
-        return Question(ask, prompts, _whole_labels)
+        spelled = [self._spelled(prompt, label) for label in labels]
+        prompts = tuple(replace(prompt, reply=reply) for replies in spelled for reply in replies)
+        return Question(ask, prompts, partial(_whole_labels, [len(replies) for replies in spelled]))
+
+    def _spelled(self, prompt: Prompted, label: str) -> tuple[Reply, ...]:
+        """The label without a blank before it and with one, where these are other tokens."""
+        written = self._prompts.text(prompt.parts) + prompt.opening
+        replies = [Reply(label, blank=blank) for blank in (False, True)]
+        return tuple({self._prompts.reply(reply, written): reply for reply in replies}.values())
 
     def _of_replies(self, ask: Ask, parts: Sequence[Part], replies: Sequence[str]) -> Question:
+        """Each reply to its end: without it, what another one begins with would always be as likely at least."""
         shown = self._arranged(parts)
-        prompts = tuple(Prompted(shown, reply=reply) for reply in replies)
+        prompts = tuple(Prompted(shown, reply=Reply(reply, ends=True)) for reply in replies)
         return Question(ask, prompts, partial(_options, self._normalise))
 
     def _of_pairs(self, ask: Ask, query: Query, prompt: Prompt) -> Question:
@@ -138,6 +157,10 @@ def _without_options(query: Query, prompt: Prompt) -> tuple[Part, ...]:
         raise UsageError(f"{error}; use scoring=letters or scoring=generate") from error
 
 
+def _refused(reason: str, _: Sequence[Found]) -> str:
+    return write_unscored(reason)
+
+
 def _words(found: Sequence[Found]) -> str:
     (reply,) = found
     return write_unscored(reply.reason) if isinstance(reply, Unanswered) else write_words(str(reply))
@@ -151,16 +174,23 @@ def _labels(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
     return _written([_together(after, spelled) for spelled in tokens], "labels")
 
 
-def _whole_labels(found: Sequence[Found]) -> str:
-    """The log-probability of each label to its end."""
+def _whole_labels(spellings: Sequence[int], found: Sequence[Found]) -> str:
+    """The log-probability of each label to its end: of all its spellings together.
+
+    Args:
+        spellings: how many each label has.
+        found: one entry a spelling, label by label.
+    """
     for one in found:
         if isinstance(one, Unanswered):
             return write_unscored(one.reason)
-    return _written([float(one.astype(np.float64).sum()) for one in found if isinstance(one, np.ndarray)], "labels")
+    sums = np.array([one.astype(np.float64).sum() for one in found if isinstance(one, np.ndarray)])
+    labels = np.split(sums, np.cumsum(spellings)[:-1])
+    return _written([_sum_of(logs) for logs in labels], "labels")
 
 
 def _options(normalise: str, found: Sequence[Found]) -> str:
-    """The log-probability of each option's tokens, their mean and their sum."""
+    """The log-probability of each option's tokens and of the end behind them, their mean and their sum."""
     for one in found:
         if isinstance(one, Unanswered):
             return write_unscored(one.reason)
@@ -183,8 +213,12 @@ def _pairs(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
 
 
 def _together(after: NDArray[np.float32], tokens: Sequence[int]) -> float:
+    return _sum_of(after[list(tokens)].astype(np.float64))
+
+
+def _sum_of(logs: NDArray[np.float64]) -> float:
     with np.errstate(invalid="ignore"):  # NaN logits give a NaN score, which is written as none
-        return float(np.logaddexp.reduce(after[list(tokens)].astype(np.float64)))
+        return float(np.logaddexp.reduce(logs))
 
 
 def _written(scores: Sequence[float], scored: Scored, others: dict[str, list[float]] | None = None) -> str:
