@@ -1,5 +1,4 @@
-"
-    r""""The words by which a reply doubts, corrects, rejects or denies what it says; one list for labels and for verdicts."""
+"""The words by which a reply doubts, corrects, rejects or denies what it says; one list for labels and for verdicts."""
 
 from __future__ import annotations
 
@@ -20,8 +19,7 @@ CORRECTION = (
 REJECTION = (
     r"wrong(?:ly)?|incorrect(?:ly)?|false(?:ly)?|untrue|inaccurate(?:ly)?|invalid|exclud\w{0,4}|reject\w{0,3}|"
     r"rul(?:e|es|ed|ing)(?: \w{1,20}){0,3} out|eliminat\w{0,4}|discard\w{0,3}|dismiss\w{0,3}|disqualif\w{1,4}|"
-    r"unlikely|"
-    r"impossible|implausible|irrelevant|unsupported|nope|nah|distractors?|decoy|red herring|avoid\w{0,3}|"
+    r"unlikely|impossible|implausible|irrelevant|unsupported|nope|nah|distractors?|decoy|red herring|avoid\w{0,3}|"
     r"ignor\w{1,3}|"
     r"(?<!at )least|worst|worse|fail(?:s|ed|ing|ure)?|misread\w*|mislead\w*|misrepresent\w*|misdescri\w*|mistaken|"
     r"contradict\w*|mismatch\w*|inconsistent|far from|nowhere|lies?(?= ?[.,;!]|$)|"
