@@ -84,6 +84,8 @@ def _probe(model_args: str) -> ExitCode:
     print(f"  {found.between_images:<10.2g}between the two images")
     for (way, prompt), difference in found.differences.items():
         print(f"  {difference:<10.2g}{prompt}: {way}")
+    for warning in found.warnings:
+        print(f"  -         {warning}")
     found.check()
     return ExitCode.OK
 

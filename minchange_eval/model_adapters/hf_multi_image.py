@@ -58,6 +58,7 @@ class HuggingFaceMultiImage(ChatModel):
     """
 
     adapter = "hf_multi_image"
+    answers_whole_documents = True
     own_args = (
         "pretrained", "revision", "trust_remote_code", "dtype", "device", "device_map", "attn_implementation",
         "min_pixels", "max_pixels", "peft", "load_in_4bit", "load_in_8bit", "batch_size", "normalise",
@@ -79,7 +80,7 @@ class HuggingFaceMultiImage(ChatModel):
         self.loaded = load(_wanted(own, "fp32" if on_cpu else "bf16"), self._device)
         family = self.loaded.family
         self._images = _images_per_prompt(own, family.images)
-        self._batch_size = asked_batch if family.batch else 1
+        self._batch_size = self._asked_batch_size = asked_batch if family.batch else 1
         self._prefix = self._wants_prefix and family.prefix and grows_plainly(self.loaded.net.config)
         self.prompts = ChatPrompts(self.loaded, self.options.system_prompt)
         kept = count("feature_cache_mb", own.get("feature_cache_mb"), least=0)
@@ -108,7 +109,7 @@ class HuggingFaceMultiImage(ChatModel):
             self.probe().check()
             self._probed = True
         with same_bits(self._device, self._threads), torch.inference_mode():
-            documents = [[self._questions.of(ask) for ask in asked] for asked in _by_document(asks)]
+            documents = ([self._questions.of(ask) for ask in asked] for asked in _by_document(asks))
             answering = self._answering()
             try:
                 yield from answering.answers(documents)
@@ -116,11 +117,23 @@ class HuggingFaceMultiImage(ChatModel):
                 self._count(answering)
 
     def probe(self) -> Probe:
-        """Ask about two almost equal images in every way that this run uses."""
+        """Ask about two almost equal images in every way that this run uses.
+
+        Raises:
+            ModelError: out of memory.
+        """
         import torch
 
+        one_image = with_one_image if self._stitch else None
         with same_bits(self._device, self._threads), torch.inference_mode():
-            return probe(self.loaded, self.prompts, self.features, several=self._images == "many", prefix=self._prefix)
+            return probe(
+                self.loaded,
+                self.prompts,
+                self.features,
+                arranged=one_image if self._images == "one" else tuple,
+                prefix=self._prefix,
+                batch_size=self._batch_size,
+            )
 
     def clean(self) -> None:
         """Give the model's memory back; lmms-eval calls it after the last request."""
@@ -191,6 +204,8 @@ class HuggingFaceMultiImage(ChatModel):
             "min_pixels": self.own.get("min_pixels"),
             "max_pixels": self.own.get("max_pixels"),
         }
+        if self._batch_size != self._asked_batch_size:  # then some rows may have come from larger batches
+            settings["batch_size_asked"] = self._asked_batch_size
         if settings["images_lead"] and self.options.image_position == "prompt":
             logger.info("the chat template shows images before the words, wherever the prompt has them")
         if self.options.scoring == "options":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from loguru import logger
 
-from minchange_eval.core.errors import ModelError
 from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts, Row
 from minchange_eval.model_adapters.multi_image.checkpoint import Loaded
 from minchange_eval.model_adapters.multi_image.features import Features
@@ -21,13 +21,15 @@ from minchange_eval.model_adapters.multi_image.language_model import (
     bucket,
     log_probabilities,
 )
+from minchange_eval.model_adapters.multi_image.memory import the_last_try
 from minchange_eval.model_adapters.multi_image.prefix_tree import Beginning, shared_beginnings
 from minchange_eval.model_adapters.multi_image.questions import Found, Prompted, Question, Unanswered
 from minchange_eval.model_adapters.streaming import is_out_of_memory
 
 _LEAVES = 8  # rows at once that go on from a shared beginning, also where batches are of one row
-_BATCHES_POOLED = 8  # how many batches' rows are gathered, so that rows of like length meet
+_AHEAD = 2  # documents whose images are prepared while earlier ones are asked
 
+Shape = tuple[int, int, tuple[str, ...]]  # of a batch: its width, the places looked at, the texts that end a reply
 Outcome = TypeVar("Outcome")
 
 
@@ -43,7 +45,7 @@ class _Document:
     """
 
     questions: Sequence[Question]
-    places: list[list[int]]
+    places: list[list[int]] = field(default_factory=list)
     found: list[Found | None] = field(default_factory=list)
 
     @property
@@ -60,14 +62,29 @@ class _Document:
 
 
 @dataclass(frozen=True)
-class _Pooled:
-    """A row that shares no beginning with another of its document."""
+class _Asked:
+    """A distinct prompt of a document as a row.
+
+    Attributes:
+        place: where its outcome stands in the document.
+        most: the most tokens of a reply in words.
+        until: texts that end a reply in words.
+    """
 
     document: _Document
     place: int
+    prompt: Prompted
     row: Row
     most: int
     until: tuple[str, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """That of the batches it goes into."""
+        return bucket(len(self.row.ids)), self.row.wanted, self.until
+
+    def keep(self, found: Found) -> None:
+        self.document.found[self.place] = self.prompt.reduced(found)
 
 
 class Answering:
@@ -99,73 +116,83 @@ class Answering:
         self.batch_size, self._leaves = batch_size, max(_LEAVES, batch_size)
         self.work = {"prompt_tokens_computed": 0, "prompt_tokens_reused": 0, "image_places": 0}
 
-    def answers(self, documents: Sequence[Sequence[Question]]) -> Iterator[dict[str, str]]:
-        """The answers of each document as soon as all of them are known."""
-        pool: list[_Pooled] = []
-        waiting: list[_Document] = []
-        self._prepare(documents[:2])
-        for number, questions in enumerate(documents):
-            self._prepare(documents[number + 2 : number + 3])
-            document, alone = self._ask(questions)
-            pool += alone
-            waiting.append(document)
-            if len(pool) >= self.batch_size * (_BATCHES_POOLED if self.batch_size > 1 else 1):
-                self._empty(pool)
-            while waiting and waiting[0].complete:
-                yield waiting.pop(0).answers()
-        self._empty(pool)
-        for document in waiting:
-            yield document.answers()
+    def answers(self, documents: Iterable[Sequence[Question]]) -> Iterator[dict[str, str]]:
+        """The answers of each document as soon as all of them are known.
 
-    def _prepare(self, documents: Sequence[Sequence[Question]]) -> None:
+        Raises:
+            ModelError: out of memory in a forward of one prompt.
+        """
+        queues: dict[Shape, list[_Asked]] = {}
+        for questions in self._prepared(documents):
+            document, alone = self._ask(questions)
+            if document.complete:
+                yield document.answers()
+            for asked in alone:
+                queue = queues.setdefault(asked.shape, [])
+                queue.append(asked)
+                while len(queue) >= self.batch_size:
+                    yield from self._completed(queue)
+        for shape in sorted(queues):
+            while queues[shape]:
+                yield from self._completed(queues[shape])
+
+    def _prepared(self, documents: Iterable[Sequence[Question]]) -> Iterator[Sequence[Question]]:
+        """Documents, with the images of the next ones on their way."""
+        coming: deque[Sequence[Question]] = deque()
         for questions in documents:
             for question in questions:
                 for prompt in question.prompts:
                     self._prompts.prepare(prompt.parts)
+            coming.append(questions)
+            if len(coming) > _AHEAD:
+                yield coming.popleft()
+        yield from coming
 
-    def _ask(self, questions: Sequence[Question]) -> tuple[_Document, list[_Pooled]]:
+    def _completed(self, queue: list[_Asked]) -> Iterator[dict[str, str]]:
+        """Answer the first rows of a queue; the answers of the documents that lacked nothing else."""
+        batch = self._fitting(partial(self._batch, queue))
+        del queue[: len(batch)]
+        for asked, found in batch:
+            asked.keep(found)
+            if asked.document.complete:
+                yield asked.document.answers()
+
+    def _ask(self, questions: Sequence[Question]) -> tuple[_Document, list[_Asked]]:
         """Answer what has a shared beginning; hand back the rest."""
-        document, rows, owners = self._rows(questions)
-        asked = [place for place, found in enumerate(document.found) if found is None]
-        known = [rows[place] for place in asked]
+        document, known = self._rows(questions)
         branches: Sequence[Beginning] = ()
         alone: Sequence[int] = range(len(known))
         if self._prefix:
             branches, alone = shared_beginnings(
-                [row.content for row in known],
-                [len(row.ids) - row.wanted for row in known],
-                [row.spans for row in known],
+                [asked.row.content for asked in known],
+                [len(asked.row.ids) - asked.row.wanted for asked in known],
+                [asked.row.spans for asked in known],
             )
         for branch in branches:
-            for member, found in self._fitting(partial(self._together, known, owners, asked, branch)):
-                document.found[asked[member]] = found
-        pooled = []
-        for member in alone:
-            ask = owners[asked[member]].ask
-            row = known[member]
-            pooled.append(_Pooled(document, asked[member], row, self._most(row, ask.max_new_tokens), ask.until))
-        return document, pooled
+            for asked, found in self._fitting(partial(self._together, known, branch)):
+                asked.keep(found)
+        return document, [known[member] for member in alone]
 
-    def _rows(self, questions: Sequence[Question]) -> tuple[_Document, list[Row], list[Question]]:
-        """Each distinct prompt of the questions as a row, and the first question that asks it."""
+    def _rows(self, questions: Sequence[Question]) -> tuple[_Document, list[_Asked]]:
+        """Each distinct prompt of the questions that can be asked, as a row."""
         turns: dict[tuple[object, ...], tuple[Row, str]] = {}
         places: dict[tuple[object, ...], int] = {}
-        rows: list[Row] = []
-        owners: list[Question] = []
-        document = _Document(questions, [])
+        known: list[_Asked] = []
+        document = _Document(questions)
         for question in questions:
-            own = []
+            ask, own = question.ask, []
             for prompt in question.prompts:
-                key = (prompt.turn, prompt.reply, question.ask.max_new_tokens, question.ask.until)
+                key = (prompt.turn, prompt.reply, prompt.words, ask.max_new_tokens, ask.until)
                 if key not in places:
-                    places[key] = len(rows)
+                    places[key] = len(places)
                     row = self._row(prompt, turns)
-                    rows.append(row)
-                    owners.append(question)
                     document.found.append(self._refused(row, prompt))
+                    if document.found[-1] is None:
+                        most = max(1, min(ask.max_new_tokens, self._context - len(row.ids)))
+                        known.append(_Asked(document, places[key], prompt, row, most, ask.until))
                 own.append(places[key])
             document.places.append(own)
-        return document, rows, owners
+        return document, known
 
     def _row(self, prompt: Prompted, turns: dict[tuple[object, ...], tuple[Row, str]]) -> Row:
         if prompt.turn not in turns:
@@ -182,95 +209,79 @@ class Answering:
         self.work["image_places"] += len(row.spans)
         return None
 
-    def _most(self, row: Row, asked: int) -> int:
-        return max(1, min(asked, self._context - len(row.ids)))
+    def _together(self, known: Sequence[_Asked], branch: Beginning) -> list[tuple[_Asked, Found]]:
+        return list(self._branch(known, branch, None))
 
-    def _together(
-        self, rows: Sequence[Row], owners: Sequence[Question], asked: Sequence[int], branch: Beginning
-    ) -> list[tuple[int, Found]]:
-        return list(self._branch(rows, owners, asked, branch, None))
-
-    def _branch(
-        self, rows: Sequence[Row], owners: Sequence[Question], asked: Sequence[int], branch: Beginning, past: Any
-    ) -> Iterator[tuple[int, Found]]:
+    def _branch(self, known: Sequence[_Asked], branch: Beginning, past: Any) -> Iterator[tuple[_Asked, Found]]:
         """Compute a shared beginning, and from it all that goes on."""
-        first = rows[branch.rows[0]]
+        first = known[branch.rows[0]].row
         state = self._model.run([first], branch.start, branch.stop, past=past, cached=True)
         self._count(branch.stop - branch.start)
         for deeper in branch.branches:
-            yield from self._branch(rows, owners, asked, deeper, branched(state.cache, 1))
-        for start in range(0, len(branch.leaves), self._leaves):
-            members = branch.leaves[start : start + self._leaves]
-            group = [rows[member] for member in members]
-            asks = [owners[asked[member]].ask for member in members]
+            yield from self._branch(known, deeper, branched(state.cache, 1))
+        for group in self._groups([known[leaf] for leaf in branch.leaves]):
+            rows = [asked.row for asked in group]
             ends = self._model.run(
-                group,
+                rows,
                 branch.stop,
-                past=branched(state.cache, len(group)),
-                keep=max(row.wanted for row in group),
+                past=branched(state.cache, len(rows)),
+                keep=max(row.wanted for row in rows),
                 cached=True,
             )
-            for row in group:
+            for row in rows:
                 self._count(len(row.ids) - branch.stop, branch.stop)
-            most = [self._most(row, ask.max_new_tokens) for row, ask in zip(group, asks, strict=True)]
-            yield from zip(members, self._found(ends, group, most, asks[0].until), strict=True)
+            yield from zip(group, self._found(ends, group), strict=True)
         # what the rows share was computed for one of them
         self.work["prompt_tokens_reused"] -= branch.stop - branch.start
+
+    def _groups(self, leaves: Sequence[_Asked]) -> Iterator[Sequence[_Asked]]:
+        """As many at once as fit, those together whose replies end at the same texts."""
+        by_until: dict[tuple[str, ...], list[_Asked]] = {}
+        for asked in leaves:
+            by_until.setdefault(asked.until, []).append(asked)
+        for group in by_until.values():
+            for start in range(0, len(group), self._leaves):
+                yield group[start : start + self._leaves]
 
     def _count(self, computed: int, reused: int = 0) -> None:
         self.work["prompt_tokens_computed"] += computed
         self.work["prompt_tokens_reused"] += reused
 
-    def _found(self, state: State, rows: Sequence[Row], most: Sequence[int], until: Sequence[str]) -> Sequence[Found]:
+    def _found(self, state: State, group: Sequence[_Asked]) -> Sequence[Found]:
+        """What was found of rows whose replies end at the same texts."""
+        rows = [asked.row for asked in group]
         if not self._words:
             return log_probabilities(state, rows)
-        return self._greedy.replies(self._model, state, rows, most, until)
+        return self._greedy.replies(self._model, state, rows, [asked.most for asked in group], group[0].until)
 
-    def _empty(self, pool: list[_Pooled]) -> None:
-        """Answer all that is pooled, rows of like length together."""
-        shapes: dict[tuple[int, int, tuple[str, ...]], list[_Pooled]] = {}
-        for one in pool:
-            shapes.setdefault((bucket(len(one.row.ids)), one.row.wanted, one.until), []).append(one)
-        pool.clear()
-        for shape in sorted(shapes):
-            left = shapes[shape]
-            while left:
-                batch = self._fitting(partial(self._batch, left))
-                del left[: len(batch)]
-                for one, found in batch:
-                    one.document.found[one.place] = found
-
-    def _batch(self, left: Sequence[_Pooled]) -> list[tuple[_Pooled, Found]]:
+    def _batch(self, queue: Sequence[_Asked]) -> list[tuple[_Asked, Found]]:
         """One forward for the first of these, filled up with copies of its first row to the full number."""
-        batch = left[: self.batch_size]
-        rows = [one.row for one in batch]
-        most = [one.most for one in batch]
-        filled = self.batch_size - len(rows)
+        batch = queue[: self.batch_size]
+        filled = [*batch, *[batch[0]] * (self.batch_size - len(batch))]
+        width, places, _ = batch[0].shape
         state = self._model.run(
-            [*rows, *[rows[0]] * filled],
-            width=bucket(len(rows[0].ids)) if self.batch_size > 1 else 0,
-            keep=rows[0].wanted,
+            [asked.row for asked in filled],
+            width=width if self.batch_size > 1 else 0,
+            keep=places,
             cached=self._words,
         )
-        for row in rows:
-            self._count(len(row.ids))
-        found = self._found(state, [*rows, *[rows[0]] * filled], [*most, *[most[0]] * filled], batch[0].until)
-        return list(zip(batch, found[: len(rows)], strict=True))
+        for asked in batch:
+            self._count(len(asked.row.ids))
+        return list(zip(batch, self._found(state, filled), strict=False))
 
     def _fitting(self, compute: Callable[[], Outcome]) -> Outcome:
         """What is computed, with half the rows at once as often as memory runs out."""
-        while True:
+        before = dict(self.work)
+        while self._leaves > 1:
             try:
                 return compute()
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._leaves == 1:
-                    raise ModelError(
-                        "out of memory in a forward of one prompt; take a smaller model, dtype=bf16, max_pixels or "
-                        "another device"
-                    ) from error
+            self.work.update(before)
             self._halve()
+        with the_last_try():
+            return compute()
 
     def _halve(self) -> None:
         """Not in the handler of the error, which holds what did not fit."""

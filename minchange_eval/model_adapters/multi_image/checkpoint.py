@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import warnings
 from collections.abc import Mapping
@@ -16,13 +17,14 @@ from loguru import logger
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.model_adapters.encoder import torch_dtype
 from minchange_eval.model_adapters.model_args import first_line
-from minchange_eval.model_adapters.multi_image.families import Family, family_of
+from minchange_eval.model_adapters.multi_image.families import Family, family_of, without_reuse
 from minchange_eval.model_adapters.weights import check_readable, tokenizer_digest, weights_sha256
 
 if TYPE_CHECKING:
     import torch
 
 _LEAST_TRANSFORMERS = 5
+_NO_ENCODED_IMAGES = "one prompt at a time, nothing reused: this release of transformers takes no encoded images for it"
 _SCRUBBED = {"transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "architectures"}
 
 
@@ -91,6 +93,8 @@ def load(wanted: Wanted, device: torch.device) -> Loaded:
     processor = _processor(wanted)
     net = _adapted(_net(wanted, config, device), wanted)
     family = family_of(config)
+    if family.features and "mm_encoder_outputs" not in inspect.signature(net.forward).parameters:
+        family = without_reuse(family, _NO_ENCODED_IMAGES)
     if family.fallback:
         logger.info(f"{config.model_type}: {family.fallback}")
     text = config.get_text_config()
@@ -211,16 +215,30 @@ def _quantisation(config: Any, wanted: Wanted) -> str | None:
 
 
 def _adapted(net: Any, wanted: Wanted) -> Any:
-    """The model with the peft adapter in its layers."""
+    """The model with the peft adapter in its layers.
+
+    Raises:
+        UsageError: no adapter of this model, or a damaged one.
+        ModelError: its weights are for other layers, which peft itself would leave as they are.
+    """
     if wanted.peft is None:
         return net
     try:
         from peft import PeftModel
     except ImportError as error:
         raise UsageError(f"model_args peft={wanted.peft}: peft is not installed; pip install peft") from error
+    for file in sorted(Path(wanted.peft).glob("adapter_model.*")):
+        check_readable(file)
     try:
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks by the old name
-        return PeftModel.from_pretrained(net, wanted.peft).eval().get_base_model()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks by the old name
+            warnings.filterwarnings("error", ".*[Mm]issing adapter keys", UserWarning)
+            return PeftModel.from_pretrained(net, wanted.peft).eval().get_base_model()
+    except UserWarning as error:
+        raise ModelError(
+            f"model_args peft={wanted.peft}: weights of the adapter that its configuration names are not in it "
+            f"({first_line(error)[:200]}); is it an adapter of this model?"
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = first_line(error)
         raise UsageError(f"model_args peft={wanted.peft}: no adapter for this model there: {reason}") from error

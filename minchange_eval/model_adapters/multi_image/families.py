@@ -48,7 +48,11 @@ FAMILIES = {
         fallback="one prompt at a time, nothing reused: images are attended to across the prompt, not within it",
     ),
 }
-UNKNOWN = Family(features=False, prefix=False, batch=False)
+
+
+def without_reuse(family: Family, why: str) -> Family:
+    """The same, fed in the plain way."""
+    return replace(family, features=False, prefix=False, batch=False, fallback=why)
 
 
 def family_of(config: Any) -> Family:
@@ -59,7 +63,7 @@ def family_of(config: Any) -> Family:
     """
     kind = config.model_type
     if kind not in FAMILIES:
-        return replace(UNKNOWN, fallback=f"one prompt at a time, nothing reused: the family {kind} was never tried")
+        return without_reuse(Family(), f"one prompt at a time, nothing reused: the family {kind} was never tried")
     family = FAMILIES[kind]
     if kind == "llava" and config.get_text_config().model_type == "llama":
         return replace(family, images="one")

@@ -43,8 +43,10 @@ class Features:
         self.computed = 0
 
     def of(self, pictures: Sequence[Picture]) -> Any:
-        """The features of images in their order, as one output of the model's own kind."""
-        found = [self._one(picture) for picture in pictures]
+        """The features of images in their order, as one output of the model's own kind; each distinct one once."""
+        distinct = {feature_key(picture): picture for picture in pictures}
+        encoded = {key: self._one(picture) for key, picture in distinct.items()}
+        found = [encoded[feature_key(picture)] for picture in pictures]
         joined = {"pooler_output": _joined([one["pooler_output"] for one in found])}
         if "deepstack_features" in found[0]:  # one entry a layer of the vision tower
             layers = zip(*(one["deepstack_features"] for one in found), strict=True)

@@ -17,7 +17,7 @@ from minchange_eval.model_adapters.multi_image.features import Features
 if TYPE_CHECKING:
     import torch
 
-BUCKET_TOKENS = 64  # rows of one batch are padded to a multiple, so that a row's shape does not depend on the others
+_LEAST_STEP = 64  # tokens
 
 
 @dataclass
@@ -52,7 +52,6 @@ class LanguageModel:
         # padding is masked, so any token does; some tokenizers have none of their own
         self._pad = int(next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None))
         self._image_kinds = "token_type_ids" in inspect.signature(loaded.net.forward).parameters
-        self.tokens = 0
 
     def run(
         self, rows: Sequence[Row], start: int = 0, stop: int | None = None, *, past: Any = None, width: int = 0,
@@ -133,8 +132,12 @@ class LanguageModel:
 
 
 def bucket(tokens: int) -> int:
-    """The width to which a row of so many tokens is padded."""
-    return -(-tokens // BUCKET_TOKENS) * BUCKET_TOKENS
+    """The width to which a row of so many tokens is padded, so that its shape does not depend on the others.
+
+    Steps are of 64 tokens, and of an eighth of long rows: rows of a few lengths meet in a batch, and little is padding.
+    """
+    step = max(_LEAST_STEP, 1 << max(0, tokens.bit_length() - 4))
+    return -(-tokens // step) * step
 
 
 def branched(cache: Any, rows: int) -> Any:

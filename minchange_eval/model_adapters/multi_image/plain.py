@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts, ReplyTokens
 from minchange_eval.model_adapters.multi_image.checkpoint import Loaded
 from minchange_eval.model_adapters.multi_image.greedy import NOT_FINITE, Greedy
+from minchange_eval.model_adapters.multi_image.memory import the_last_try
 from minchange_eval.model_adapters.multi_image.questions import Found, Prompted, Question, Unanswered
 
 
@@ -33,17 +34,25 @@ class PlainAnswering:
         self._greedy = Greedy(loaded.net, loaded.tokenizer)
         self.work = {"prompt_tokens_computed": 0, "prompt_tokens_reused": 0, "images_encoded": 0, "image_places": 0}
 
-    def answers(self, documents: Sequence[Sequence[Question]]) -> Iterator[dict[str, str]]:
-        """The answers of each document."""
+    def answers(self, documents: Iterable[Sequence[Question]]) -> Iterator[dict[str, str]]:
+        """The answers of each document.
+
+        Raises:
+            ModelError: out of memory.
+        """
         for questions in documents:
             known: dict[object, Found] = {}
             answers = {}
             for question in questions:
                 ask = question.ask
-                keys = [(prompt.turn, prompt.reply, ask.max_new_tokens, ask.until) for prompt in question.prompts]
+                keys = [
+                    (prompt.turn, prompt.reply, prompt.words, ask.max_new_tokens, ask.until)
+                    for prompt in question.prompts
+                ]
                 for key, prompt in zip(keys, question.prompts, strict=True):
                     if key not in known:
-                        known[key] = self._found(prompt, ask.max_new_tokens, ask.until)
+                        with the_last_try():
+                            known[key] = prompt.reduced(self._found(prompt, ask.max_new_tokens, ask.until))
                 answers[ask.key] = question.write([known[key] for key in keys])
             yield answers
 

@@ -8,12 +8,12 @@ reused and nothing of this package stands between its processor and it.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
+from loguru import logger
 from PIL import Image
 
 from minchange_eval.core.errors import ModelError
@@ -21,16 +21,19 @@ from minchange_eval.core.items import BytesImage
 from minchange_eval.core.prompts import Part
 from minchange_eval.model_adapters.chat_model import Ask
 from minchange_eval.model_adapters.multi_image.answering import Answering
-from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts
+from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts, Reply
 from minchange_eval.model_adapters.multi_image.checkpoint import Loaded
 from minchange_eval.model_adapters.multi_image.features import Features
+from minchange_eval.model_adapters.multi_image.memory import the_last_try
 from minchange_eval.model_adapters.multi_image.plain import PlainAnswering
-from minchange_eval.model_adapters.multi_image.questions import Found, Prompted, Question
+from minchange_eval.model_adapters.multi_image.questions import Found, Prompted, Question, Unanswered
 
 _EDGE_PX, _PATCH_PX = 112, 28
 _TOLERANCE, _NOISE = 1e-3, 1e-5  # in log-probability, float32
 _TEXTS = ("What does the image show?", "Name the colour of the square in the image.")
-Vectors = list[NDArray[np.float32]]  # one a prompt: log-probabilities of the next token [vocabulary]
+_REPLY = Reply("a red square in the middle, not a blue one")
+Arranged = Callable[[Sequence[Part]], tuple[Part, ...]]
+Asked = dict[str, Found]  # prompt -> log-probabilities of the next token [vocabulary] or of a reply's [tokens]
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,22 @@ class Probe:
         differences: (way, prompt) -> largest difference of a log-probability from that of the prompt alone.
         between_images: the smallest such difference that exchanging the images makes, nothing reused.
         tolerance: what a way may differ.
+        left_out: prompt -> why it could not be asked.
     """
 
     differences: dict[tuple[str, str], float]
     between_images: float
     tolerance: float
+    left_out: dict[str, str]
 
     def check(self) -> None:
-        """Raises: ModelError: some way gives a prompt another score."""
+        """Log what the probe cannot vouch for.
+
+        Raises:
+            ModelError: some way gives a prompt another score.
+        """
+        for warning in self.warnings:
+            logger.warning(f"contamination probe: {warning}")
         for (way, prompt), difference in self.differences.items():
             if not difference <= self.tolerance:
                 raise ModelError(
@@ -57,37 +68,81 @@ class Probe:
                     "answers would mix up images, so the run stops; please report the model, and try prefix=false"
                 )
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the probe cannot vouch for."""
+        found = [f"{prompt} left out: {reason}" for prompt, reason in self.left_out.items()]
+        if self.differences and not self.between_images > 0:
+            found.append(
+                "two images make no difference: they do not reach the model's answers, or its logits are not finite"
+            )
+        return found
 
-def probe(loaded: Loaded, prompts: ChatPrompts, features: Features | None, *, several: bool, prefix: bool) -> Probe:
+
+def probe(
+    loaded: Loaded,
+    prompts: ChatPrompts,
+    features: Features | None,
+    *,
+    arranged: Arranged | None,
+    prefix: bool,
+    batch_size: int,
+) -> Probe:
     """Ask about two almost equal images in every way that a run with these settings may use.
 
     Args:
         features: where encoded images are kept; None: nothing is reused.
-        several: whether prompts have several images.
+        arranged: a turn of several images as the run sends it; None: it sends none.
         prefix: whether shared beginnings are computed once.
+        batch_size: rows of a forward of the run.
+
+    Raises:
+        ModelError: out of memory.
     """
-    shown = _shown(several)
-    plain = PlainAnswering(loaded, prompts, words=False)
-    alone: Vectors = [plain.log_probabilities(Prompted(parts)) for parts in shown.values()]
-    between = [_largest(first, second) for first, second in zip(alone[::2], alone[1::2], strict=True)]
-    ways: dict[str, Vectors] = {"asked again": [plain.log_probabilities(Prompted(parts)) for parts in shown.values()]}
-    if features is not None:
-        ask = partial(_asked, loaded, prompts, features, list(shown.values()))
-        features.forget()
-        ways = {"one by one, images encoded": ask(False, 1), "one by one, images reused": ask(False, 1)}
-        if loaded.family.batch:
-            ways["in one batch"] = ask(False, len(shown))
-        if prefix:
-            ways["from a shared beginning"] = ask(True, 1)
-        features.forget()
-        features.computed = 0
-    differences = {
-        (way, name): _largest(vector, own)
-        for way, vectors in ways.items()
-        for name, vector, own in zip(shown, vectors, alone, strict=True)
-    }
-    least = min(between)
-    return Probe(differences, least, _tolerance(least, loaded.settings["dtype"] == "fp32"))
+    with the_last_try():
+        plain = partial(_asked, PlainAnswering(loaded, prompts, words=False))
+        pairs = _shown(arranged)
+        found = plain({name: prompt for pair in pairs for name, prompt in pair.items()})
+        left_out = {name: one.reason for name, one in found.items() if isinstance(one, Unanswered)}
+        pairs = [pair for pair in pairs if not left_out.keys() & pair.keys()]
+        shown = {name: prompt for pair in pairs for name, prompt in pair.items()}
+        ways = {"asked again": plain(shown)} if features is None else {}
+        if features is not None:
+            ask = partial(_in_one_way, loaded, prompts, features, shown)
+            features.forget()
+            ways["one by one, images encoded"] = ask(prefix=False, batch_size=1)
+            ways["one by one, images reused"] = ask(prefix=False, batch_size=1)
+            if batch_size > 1:
+                ways[f"in batches of {batch_size}"] = ask(prefix=False, batch_size=batch_size)
+            if prefix:
+                ways["from a shared beginning"] = ask(prefix=True, batch_size=batch_size)
+            features.forget()
+            features.computed = 0
+    differences = {(way, name): _largest(asked[name], found[name]) for way, asked in ways.items() for name in shown}
+    between = [_between(pair, found) for pair in pairs]
+    return Probe(
+        differences,
+        min(between, default=0.0),
+        _tolerance(_whole(pairs, between), loaded.settings["dtype"] == "fp32"),
+        left_out,
+    )
+
+
+def _between(pair: Mapping[str, Prompted], found: Asked) -> float:
+    first, second = pair
+    return _largest(found[first], found[second])
+
+
+def _whole(pairs: Sequence[Mapping[str, Prompted]], between: Sequence[float]) -> float:
+    """The least that two images differ by over the whole vocabulary, where they differ; a reply has a few tokens of it,
+    and says too little about how much is noise.
+    """
+    whole = [
+        difference
+        for pair, difference in zip(pairs, between, strict=True)
+        if difference > 0 and all(prompt.reply is None for prompt in pair.values())
+    ]
+    return min(whole, default=0.0)
 
 
 def _tolerance(between: float, in_float32: bool) -> float:
@@ -97,13 +152,15 @@ def _tolerance(between: float, in_float32: bool) -> float:
     return max(_NOISE, min(_TOLERANCE, between / 2)) if in_float32 else float(np.nextafter(between, 0))
 
 
-def _shown(several: bool) -> dict[str, tuple[Part, ...]]:
-    """The prompts by name; two neighbours differ in the images only."""
+def _shown(arranged: Arranged | None) -> list[dict[str, Prompted]]:
+    """The prompts by name, in pairs that differ in the images only."""
     first, second = _picture((220, 40, 40)), _picture((40, 60, 220))
-    orders: dict[str, Sequence[BytesImage]] = {"image 1": [first], "image 2": [second]}
-    if several:
-        orders |= {"images 1 and 2": [first, second], "images 2 and 1": [second, first]}
-    return {name: (*images, _TEXTS[0]) for name, images in orders.items()}
+    single = {"image 1": Prompted((first, _TEXTS[0])), "image 2": Prompted((second, _TEXTS[0]))}
+    pairs = [single, {f"{name} with a reply": replace(prompt, reply=_REPLY) for name, prompt in single.items()}]
+    if arranged is not None:
+        orders = {"images 1 and 2": (first, second), "images 2 and 1": (second, first)}
+        pairs.append({name: Prompted(arranged((*images, _TEXTS[0]))) for name, images in orders.items()})
+    return pairs
 
 
 def _picture(colour: tuple[int, int, int]) -> BytesImage:
@@ -118,38 +175,44 @@ def _picture(colour: tuple[int, int, int]) -> BytesImage:
     return BytesImage(f"probe {colour}", buffer.getvalue())
 
 
-def _asked(
+def _in_one_way(
     loaded: Loaded,
     prompts: ChatPrompts,
     features: Features,
-    shown: Sequence[tuple[Part, ...]],
+    shown: Mapping[str, Prompted],
+    *,
     prefix: bool,
     batch_size: int,
-) -> Vectors:
-    """What each prompt gives as the questions of one document; each has a twin, so that there are shared beginnings."""
+) -> Asked:
+    """What each prompt gives; each has a twin where beginnings are shared, so that there are some."""
     answering = Answering(loaded, prompts, features, words=False, prefix=prefix, batch_size=batch_size)
-    found: dict[int, NDArray[np.float32]] = {}
-    questions = []
-    for number, parts in enumerate(shown):
-        twin = (*parts[:-1], _TEXTS[1])
-        for key, turn in ((number, parts), (-1 - number, twin)):
-            if key >= 0 or prefix:
-                ask = Ask(str(key), turn, None, None, ("probe", 0), 1, ())
-                questions.append(Question(ask, (Prompted(turn),), partial(_kept, found, key)))
+    twins = {
+        f"{name}, its twin": replace(prompt, parts=(*prompt.parts[:-1], _TEXTS[1])) for name, prompt in shown.items()
+    }
+    return _asked(answering, {**shown, **(twins if prefix else {})})
+
+
+def _asked(answering: Answering | PlainAnswering, shown: Mapping[str, Prompted]) -> Asked:
+    """What each prompt gives as a question of one document."""
+    found: Asked = {}
+    questions = [
+        Question(Ask(name, prompt.parts, None, None, ("probe", 0), 1, ()), (prompt,), partial(_kept, found, name))
+        for name, prompt in shown.items()
+    ]
     for _ in answering.answers([questions]):
         pass
-    return [found[number] for number in range(len(shown))]
+    return found
 
 
-def _kept(place: dict[int, NDArray[np.float32]], key: int, found: Sequence[Found]) -> str:
-    (one,) = found
-    assert isinstance(one, np.ndarray)
-    place[key] = one
+def _kept(place: Asked, name: str, found: Sequence[Found]) -> str:
+    (place[name],) = found
     return ""
 
 
-def _largest(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def _largest(first: Found, second: Found) -> float:
     """The largest difference; of tokens that the model rules out, and of NaN logits, none counts."""
+    if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
+        return float("inf")
     finite, also = np.isfinite(first), np.isfinite(second)
     if (finite != also).any():
         return float("inf")

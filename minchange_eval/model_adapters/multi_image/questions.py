@@ -26,8 +26,9 @@ class Unanswered:
     reason: str
 
 
-# log-probabilities of the next token [vocabulary] or of a reply's tokens [tokens], a reply in words, or neither
-Found = NDArray[np.float32] | str | Unanswered
+# log-probabilities of what comes next ([vocabulary], or [words] where words are looked at) or of a reply's tokens
+# [tokens], a reply in words, or neither
+Found = NDArray[np.float32] | NDArray[np.float64] | str | Unanswered
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,24 @@ class Prompted:
         parts: words and images.
         opening: with what the reply begins.
         reply: the reply whose tokens are to be scored; None: whatever comes next.
+        words: the words looked at of what comes next, each as the tokens that spell it; empty: every token.
     """
 
     parts: tuple[Part, ...]
     opening: str = ""
     reply: Reply | None = None
+    words: tuple[tuple[int, ...], ...] = ()
 
     @property
     def turn(self) -> tuple[object, ...]:
         """Equal for equal turns, whatever the reply."""
         return (*(part if isinstance(part, str) else (part.sha256,) for part in self.parts), self.opening)
+
+    def reduced(self, found: Found) -> Found:
+        """What is needed of what was found; log-probabilities of a whole vocabulary are large for what has to wait."""
+        if not self.words or not isinstance(found, np.ndarray):
+            return found
+        return np.array([_together(found, tokens) for tokens in self.words])
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Questions:
     def _of_labels(self, ask: Ask, prompt: Prompted, labels: Sequence[str]) -> Question:
         tokens = self._spellings().of(labels)
         if tokens is not None:
-            return Question(ask, (prompt,), partial(_labels, tokens))
+            return Question(ask, (replace(prompt, words=tokens),), _labels)
         spelled = [self._spelled(prompt, label) for label in labels]
         prompts = tuple(replace(prompt, reply=reply) for replies in spelled for reply in replies)
         return Question(ask, prompts, partial(_whole_labels, [len(replies) for replies in spelled]))
@@ -144,10 +153,10 @@ class Questions:
             raise UsageError(f"scoring=options: the vocabulary has no tokens that tell {names[0]} from {names[1]}")
         pairs: list[tuple[ImageSource, str]] = [(image, text) for image in query.images for text in query.texts]
         prompts = tuple(
-            Prompted(self._arranged(render_match(image, text, prompt)), prompt.match.reply_prefix)
+            Prompted(self._arranged(render_match(image, text, prompt)), prompt.match.reply_prefix, words=tokens)
             for image, text in pairs
         )
-        return Question(ask, prompts, partial(_pairs, tokens))
+        return Question(ask, prompts, _pairs)
 
 
 def _without_options(query: Query, prompt: Prompt) -> tuple[Part, ...]:
@@ -166,12 +175,12 @@ def _words(found: Sequence[Found]) -> str:
     return write_unscored(reply.reason) if isinstance(reply, Unanswered) else write_words(str(reply))
 
 
-def _labels(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
+def _labels(found: Sequence[Found]) -> str:
     """The log-probability of each label: of all its spellings together."""
     (after,) = found
     if not isinstance(after, np.ndarray):
         return _words(found)
-    return _written([_together(after, spelled) for spelled in tokens], "labels")
+    return _written(after.tolist(), "labels")
 
 
 def _whole_labels(spellings: Sequence[int], found: Sequence[Found]) -> str:
@@ -200,7 +209,7 @@ def _options(normalise: str, found: Sequence[Found]) -> str:
     return _written(first, "options", {"sum" if normalise == "mean" else "mean": second})
 
 
-def _pairs(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
+def _pairs(found: Sequence[Found]) -> str:
     """The log-probability of "yes" for each pair, as VQAScore has it; beside it the log-odds against "no".
 
     Source: VQAScore, arXiv:2404.01291, equation 1.
@@ -208,11 +217,11 @@ def _pairs(tokens: tuple[tuple[int, ...], ...], found: Sequence[Found]) -> str:
     for one in found:
         if isinstance(one, Unanswered):
             return write_unscored(one.reason)
-    no, yes = ([_together(one, tokens[place]) for one in found if isinstance(one, np.ndarray)] for place in (0, 1))
+    no, yes = ([float(one[place]) for one in found if isinstance(one, np.ndarray)] for place in (0, 1))
     return _written(yes, "pairs", {"yes_over_no": [a - b for a, b in zip(yes, no, strict=True)]})
 
 
-def _together(after: NDArray[np.float32], tokens: Sequence[int]) -> float:
+def _together(after: NDArray[np.float32] | NDArray[np.float64], tokens: Sequence[int]) -> float:
     return _sum_of(after[list(tokens)].astype(np.float64))
 
 
