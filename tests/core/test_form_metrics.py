@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minchange_eval.core.answers import Answer
@@ -339,6 +339,7 @@ def _reference(outcomes: Sequence[QueryOutcome]) -> dict[str, float]:
     }
 
 
+@settings(deadline=None)  # two busy cores are no error
 @given(st.lists(st.lists(st.sampled_from([YES, NO, SILENT]), min_size=3, max_size=3), min_size=2, max_size=9))
 def test_metrics_of_wordings_equal_plain_loops_in_any_order_and_lie_in_their_intervals(said: Any) -> None:
     outcomes = [
