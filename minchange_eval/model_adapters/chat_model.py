@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
-from minchange_eval.core.errors import UsageError
+from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.prompts import LABELS, Part, Prompt, render
 from minchange_eval.core.queries import Query
 from minchange_eval.core.record import ModelDescription
@@ -282,22 +283,45 @@ class DocumentImage:
         return hashlib.sha256(self.read()).hexdigest()
 
     def read(self) -> bytes:
-        """The picture as PNG, without loss."""
+        """The picture as PNG, without loss; that of a file as it lies there.
+
+        Raises:
+            DataError: a file that cannot be read.
+        """
         pictures = [part["url"] for part in _contents(self._doc_to_messages(self._doc)) if part["type"] == "image"]
+        picture = pictures[self._place]
+        if isinstance(picture, str | Path):
+            return self._file(Path(picture))
         buffer = io.BytesIO()
-        pictures[self._place].convert("RGB").save(buffer, "PNG")
+        picture.convert("RGB").save(buffer, "PNG")
         return buffer.getvalue()
+
+    def _file(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.name}: no such file can be read: {path} ({error.strerror})") from error
 
 
 def _contents(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [part for message in messages for part in message["content"]]
+    return [part for message in messages for part in _parted(message["content"])]
+
+
+def _parted(content: str | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _parts_of_messages(doc_to_messages: Any, doc: Any, task: str) -> tuple[Part, ...]:
     """The one turn of a document of lmms-eval's own."""
     messages = doc_to_messages(doc)
+    others = sorted({str(message["role"]) for message in messages} - {"user"})
+    if others:
+        raise UsageError(
+            f"task {task}: expected one turn of the user, got a message of the {', '.join(others)}; "
+            "what goes before every turn can be given with --model_args system_prompt="
+        )
     kinds = {part["type"] for part in _contents(messages)}
-    if not kinds <= {"text", "image"} or any(message["role"] != "user" for message in messages):
+    if not kinds <= {"text", "image"}:
         raise UsageError(f"task {task}: expected one turn of text and images, got {', '.join(sorted(kinds))}")
     parts: list[Part] = []
     seen = 0
@@ -305,6 +329,17 @@ def _parts_of_messages(doc_to_messages: Any, doc: Any, task: str) -> tuple[Part,
         if part["type"] == "text":
             parts.append(part["text"])
         else:
+            _check_picture(part["url"], task)
             parts.append(DocumentImage(doc_to_messages, doc, seen, f"{task} image {seen}"))
             seen += 1
     return tuple(parts)
+
+
+def _check_picture(picture: object, task: str) -> None:
+    """Whether it is a picture in memory or in a file; nothing is fetched from elsewhere."""
+    from PIL import Image
+
+    address = isinstance(picture, str) and picture.startswith(("http://", "https://", "data:"))
+    if address or not isinstance(picture, str | Path | Image.Image):
+        got = "an address" if address else type(picture).__name__
+        raise UsageError(f"task {task}: expected images as pictures or as paths of files, got {got}")

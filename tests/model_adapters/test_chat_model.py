@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from minchange_eval.core.errors import UsageError
+from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.items import BytesImage, CandidateSet
 from minchange_eval.core.prompts import Prompt
 from minchange_eval.core.queries import Query, queries_of_set
@@ -178,6 +178,42 @@ def test_a_task_of_lmms_evals_own_is_asked_in_its_own_words_and_pictures() -> No
     assert first.sha256 != second.sha256
     with pytest.raises(UsageError, match="names no candidates to score"):
         _ = ask.labels
+
+
+def asked_of(content: Any, role: str = "user") -> Sequence[Any]:
+    """The parts that a document of lmms-eval's own is asked with."""
+    model = Counting(log=False)
+    model.task_dict = {"t": {"test": [None]}}
+    messages = [{"role": role, "content": content}]
+    model.generate_until([SimpleNamespace(args=("", lambda doc: messages, {}, 0, "t", "test"), metadata=None)])
+    return model.asked[0].parts
+
+
+def test_foreign_words_may_be_a_plain_string_and_foreign_images_files(tmp_path: Path) -> None:
+    assert asked_of("what?") == ("what?",)
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "red.png")
+    for file in (tmp_path / "red.png", str(tmp_path / "red.png")):
+        (part,) = asked_of([{"type": "image", "url": file}])
+        assert part.read() == (tmp_path / "red.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "role", "named"),
+    [
+        ("be brief", "system", "expected one turn of the user, got a message of the system; .*system_prompt="),
+        ([{"type": "video", "url": "a.mp4"}], "user", "expected one turn of text and images, got video"),
+        ([{"type": "image", "url": "https://a/b.png"}], "user", "as paths of files, got an address"),
+        ([{"type": "image", "url": None}], "user", "as paths of files, got NoneType"),
+    ],
+)
+def test_a_foreign_turn_that_cannot_be_asked_is_refused_in_one_line(content: Any, role: str, named: str) -> None:
+    with pytest.raises(UsageError, match=f"task t: .*{named}"):
+        asked_of(content, role)
+
+
+def test_a_foreign_image_whose_file_is_gone_is_named() -> None:
+    with pytest.raises(DataError, match=r"t image 0: no such file can be read: gone\.png"):
+        asked_of([{"type": "image", "url": "gone.png"}])
 
 
 def test_a_query_without_a_prompt_and_unknown_arguments_are_refused() -> None:
