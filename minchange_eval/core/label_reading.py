@@ -144,7 +144,12 @@ def read_label(plain: str, labels: Sequence[str], options: Sequence[str] = ()) -
         else:
             behind = without_explanation(without_start(rest, option), mention)
             behind = without_rejected(behind, label, labels, mention) if stated else behind
-            stands = _stands_alone(label, behind) and not (not stated and _is_walk(plain[: found.start(place)], behind))
+            remark = not stated and option and behind == rest and _is_remark(rest)
+            stands = (
+                not remark
+                and _stands_alone(label, behind)
+                and not (not stated and _is_walk(plain[: found.start(place)], behind))
+            )
         named = {other.casefold() for other in (label, *re.findall(mention, behind))}
         return (named.pop(), rest) if stands and len(named) == 1 else None
     return _last_line(plain, answer, mention)
@@ -300,6 +305,11 @@ def _agrees_on_statement(rest: str, *, is_true: bool) -> bool:
 def _stands_alone(label: str, rest: str) -> bool:
     """Whether what follows a label leaves it as the answer, and names no other candidate by its place."""
     return _stands(rest) and not is_denied(rest) and not (len(label) == 1 and names_other_place(rest))
+
+
+def _is_remark(rest: str) -> bool:
+    """Whether behind a letter only a word or two stand, that are not its option's own: `B. Weak.`"""
+    return bool(re.fullmatch(r"[)\]]?[ .:,–(-]{1,3}[^\W\d]+(?: [^\W\d]+){0,2}\W*", rest))
 
 
 def _is_walk(before: str, rest: str) -> bool:

@@ -23,7 +23,7 @@ _WITHHELD = re.compile(
 )
 
 # A sentence of these about the answer itself denies it.
-_DENIES = re.compile(rf"\b(?:{DENIAL}|lacks?|out|too|silly)\b|n['’]t\b", re.IGNORECASE)
+_DENIES = re.compile(rf"\b(?:{DENIAL}|lacks?|misses|missing|absent|should|out|too|silly)\b|n['’]t\b", re.IGNORECASE)
 _OPTION = r"(?:option|answer|choice|letter)"
 _ABOUT_OPTION = re.compile(rf"\b(?:this|that|the|such an?) (?:one|{_OPTION})\b", re.IGNORECASE)
 _ABOUT_IT = re.compile(
@@ -33,13 +33,13 @@ _ABOUT_IT = re.compile(
 )
 _FRAGMENT = re.compile(
     r"\W{0,5}(?:\w{2,6}n['’]t\b|(?:does|do|is|are|can|will) not\b|cannot\b|not\b|(?:\w{1,20} ){1,2}not\W*$|"
-    r"(?:pass|negative|absent|out)\W*$|too \w|(?:none|nothing) (?:of|like)(?! the above)\b|no (?:such|"
+    r"(?:pass|negative|absent|out)\W*$|too \w|(?:without|missing|lacks|lacking|misses|mentions|describes|applies|would|could|should|only|next)\b|(?:none|nothing) (?:of|like)(?! the above)\b|no (?:such|"
     r"differences?|changes?|match|evidence|signs?)\b)",
     re.IGNORECASE,
 )
 _UNFIT = re.compile(
-    r"(?:\b(?:not|cannot|never|no|hardly|nothing|none)|n['’]t)(?! other\b)(?: \w{1,20}){0,2} "
-    r"(?:match(?:es|ed|ing)?|fit(?:s|ting)?|case|correct|true|accurate|answer|difference|describe[sd]?|aligns?|aligned|"
+    r"(?:\b(?:not|cannot|never|no|hardly|nothing|none)|n['’]t)(?! other\b)(?: \w{1,20}){0,3} "
+    r"(?:evidence|hint|supports?|match(?:es|ed|ing)?|fit(?:s|ting)?|case|correct|true|accurate|answer|difference|describe[sd]?|aligns?|aligned|"
     r"corresponds?|supported|appl(?:y|ies)|changed|different|(?<!the )right(?! (?:side|of|hand|half|edge|corner)))\b",
     re.IGNORECASE,
 )
