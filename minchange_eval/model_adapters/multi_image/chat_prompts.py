@@ -20,6 +20,7 @@ from minchange_eval.model_adapters.multi_image.pictures import Picture, Pictures
 
 _PLACES_AN_IMAGE = 2**20  # more than any image takes in a prompt
 _MEDIA = ("image", "video", "audio")
+_IMAGE_TOKEN = ("image_token_id", "image_token_index")
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,7 @@ class ChatPrompts:
     @cached_property
     def _image_token(self) -> int:
         """Looked up where rows are made only: who is fed in the plain way needs none."""
-        for name in ("image_token_id", "image_token_index"):
+        for name in _IMAGE_TOKEN:
             token = getattr(self._config, name, None)
             if token is not None:
                 return int(token)
