@@ -33,7 +33,8 @@ _ABOUT_IT = re.compile(
 )
 _FRAGMENT = re.compile(
     r"\W{0,5}(?:\w{2,6}n['’]t\b|(?:does|do|is|are|can|will) not\b|cannot\b|not\b|(?:\w{1,20} ){1,2}not\W*$|"
-    r"(?:pass|negative|absent|out)\W*$|too \w|(?:without|missing|lacks|lacking|misses|mentions|describes|applies|would|could|should|only|next)\b|(?:none|nothing) (?:of|like)(?! the above)\b|no (?:such|"
+    r"(?:pass|negative|absent|out)\W*$|too \w|(?:without|missing|lacks|lacking|misses|mentions|"
+    r"describes|applies|would|could|should|only|next)\b|(?:none|nothing) (?:of|like)(?! the above)\b|no (?:such|"
     r"differences?|changes?|match|evidence|signs?)\b)",
     re.IGNORECASE,
 )
