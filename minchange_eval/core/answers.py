@@ -114,13 +114,19 @@ def read_answer(text: str, labels: Sequence[str], options: Sequence[str] = ()) -
     answer (`Answer: B`, `the correct option is (B)`, `\\boxed{B}`, `<answer>B</answer>`), which outweighs whatever was
     discussed before it; one that opens or concludes the reply (`B. In the second image, …`, `so the second image is
     correct`); for ordinals also `image 2` and `the 2nd picture`, and of two `left`, `right`, `former`, `latter`;
-    for verdicts the label's word and no synonym (`Yes, it is.`, `It is true.`, and `It is not.` for the label Not), as
-    long as nothing behind it disagrees; last, the words of exactly one option, alone or among set phrases.
+    for verdicts the label's word and no synonym (`Yes, it is.`, `It is true.`, and `It is not.` for the label Not), or
+    words of our own wordings that mean nothing else (`It is not the case.`, `Something false`), as long as nothing
+    behind it disagrees; last, the words of exactly one option, alone or among set phrases.
+
+    Behind a letter its option's own words cast no doubt on it (`C. Maybe a cat`), behind a stated answer the others may
+    be called wrong (`Answer: B. A is wrong.`), and where letters stand for false and true, what is said of the
+    statement must agree with the letter (`B. It is false.`).
 
     Unreadable are an answer after which another label or another option's words come, one that is denied, doubted or
-    taken back (`not B`, `B is wrong`, `B? No`, `B, actually the other one`), what may be an article (`A cat`, and to be
-    fair `B cat`), images counted from zero, options that are equal without case and punctuation, a reply that breaks
-    off in its `<think>`, and one of more than 20,000 characters without its reasoning.
+    taken back (`not B`, `B is wrong`, `B. Ruled out.`, `B? No`, `B. Sorry, C`), a walk through the options that breaks
+    off (`Option A: …`), courtesy and refusals (`Yes, I can help`, `No, I can't see`), what may be an article (`A cat`,
+    and to be fair `B cat`), images counted from zero, options that are equal without case and punctuation, a reply that
+    breaks off in its `<think>`, and one of more than 20,000 characters without its reasoning.
 
     Args:
         text: the reply.
