@@ -15,12 +15,12 @@ import pytest
 from minchange_eval.core.answers import read_answer
 from minchange_eval.core.errors import ModelError, UsageError
 from minchange_eval.core.items import CandidateSet, ChoiceQuestion
-from minchange_eval.core.prompts import render
+from minchange_eval.core.prompts import Prompt, render
 from minchange_eval.core.queries import queries_of_set, query_of_question
 from minchange_eval.model_adapters.hf_multi_image import HuggingFaceMultiImage
 from minchange_eval.model_adapters.multi_image.chat_prompts import ChatPrompts, Reply, ReplyTokens, Row
 from minchange_eval.model_adapters.multi_image.greedy import Greedy
-from tests.model_adapters.chat_questions import PROMPT, candidate_set, picture, question, request, scores
+from tests.model_adapters.chat_questions import PROMPT, candidate_set, picture, question, request, scores, statement
 from tests.model_adapters.test_hf_multi_image import Reference, model
 
 Checkpoint = Callable[..., Path]
@@ -215,7 +215,7 @@ def test_labels_of_several_tokens_count_with_and_without_a_blank(chat_checkpoint
             logs.append(
                 sum(float(torch.log_softmax(step, -1)[token]) for step, token in zip(steps, tokens, strict=True))
             )
-        expected.append(np.logaddexp(*logs))
+        expected.append(np.logaddexp.reduce(logs))
     assert json.loads(answer)["scores"] == pytest.approx(expected, abs=1e-4)
 
 
@@ -291,3 +291,23 @@ def test_the_plain_way_stops_where_a_text_ends_the_reply(chat_checkpoint: Checkp
     (cut,) = asker.generate_until([request(question(0), max_new_tokens=8, until=[whole[2]])])
     assert cut == whole[: whole.index(whole[2])]
     assert made[0] < 8
+
+
+@pytest.mark.parametrize("scoring", WAYS)
+def test_a_statement_in_a_wording_without_an_open_question_is_asked_in_every_way(
+    chat_checkpoint: Checkpoint, scoring: str
+) -> None:
+    """The replies that are scored are the verdicts that the wording itself asks for."""
+    wording = Prompt.read(
+        {
+            "name": "w",
+            "source": "",
+            "origin": "ours",
+            "templates": {"statement": {"text": "{images}{claim}, yes or no?", "labels": "yes/no"}},
+        }
+    )
+    (answer,) = model(chat_checkpoint("qwen2_vl"), scoring).generate_until([request(statement(0), prompt=wording)])
+    assert (
+        read_answer(answer, ("No", "Yes")).scored
+        == {"generate": None, "letters": "labels", "options": "options"}[scoring]
+    )
