@@ -12,12 +12,14 @@ import json
 import logging
 import os
 import random
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from itertools import count
 from typing import Any, TypeVar
 
@@ -181,6 +183,7 @@ class ChatServer:
                 timeout=httpx.Timeout(None, connect=min(_CONNECT_S, patience.timeout_s)),
                 limits=httpx.Limits(max_connections=None),
                 headers={"Accept-Encoding": "identity"},  # a few bytes could unpack to any number
+                verify=_certificates(),
                 auth=auth,
             )
         except (ImportError, ValueError, httpx.InvalidURL):  # the proxy is not repeated: a password may be in it
@@ -341,6 +344,12 @@ class ChatServer:
         if not line:
             return "an empty body"
         return line if len(line) <= _LONGEST_QUOTE else f"{line[:_LONGEST_QUOTE]}…"
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whose certificates are trusted: read once, which takes longer than most requests."""
+    return httpx.create_ssl_context()
 
 
 def _of_transport(error: httpx.HTTPError) -> str:
