@@ -108,9 +108,9 @@ def _remarks_on_model(record: RunRecord) -> list[str]:
     """How a chat model was asked, as far as it is not what a reader expects."""
     model, lines = record.model, []
     if model.scoring == "letters":
-        lines.append("scoring=letters: the log-probability of the candidates' labels decides, not the reply in words")
+        lines.append("scoring=letters: the log-probability of the candidates' labels decides")
     if model.scoring == "options":
-        lines.append("scoring=options: the log-probability of the candidates' own words decides, not the reply in words")
+        lines.append("scoring=options: the log-probability of the candidates' own words decides")
     if model.settings.get("images") == "none":
         lines.append("images=none: no image was sent, what the model scores blind")
     if model.settings.get("image_position") == "first":

@@ -189,7 +189,7 @@ def test_settings_that_change_what_was_asked_are_said(capsys: pytest.CaptureFixt
     model = CHAT.model_copy(update={"settings": {**CHAT.settings, **settings}})
     said = printed(record({"med": questions([A])}, model), capsys)
     for line in (
-        "scoring=letters: the log-probability of the candidates' labels decides, not the reply in words",
+        "scoring=letters: the log-probability of the candidates' labels decides",
         "images=none: no image was sent, what the model scores blind",
         "image_position=first: images before all words, wherever the prompt has them",
         "one image a prompt: several are stitched into one (side by side)",
