@@ -26,7 +26,10 @@ PROMPT = Prompt.read(
             "choice": {"text": "{question}\n{lines}\n{images}", "reply_prefix": "Answer:"},
             "statement": {"text": "{images}{statement} True or False?", "labels": "true/false"},
         },
-        "without_options": {"choice": {"text": "{images}{question}"}},
+        "without_options": {
+            "choice": {"text": "{images}{question}"},
+            "statement": {"text": "{images}{statement} True or False?"},
+        },
         "match": {"text": '{images}Does this image show "{caption}"?', "labels": "yes/no"},
     }
 )

@@ -293,11 +293,9 @@ def test_the_plain_way_stops_where_a_text_ends_the_reply(chat_checkpoint: Checkp
     assert made[0] < 8
 
 
-@pytest.mark.parametrize("scoring", WAYS)
-def test_a_statement_in_a_wording_without_an_open_question_is_asked_in_every_way(
-    chat_checkpoint: Checkpoint, scoring: str
+def test_a_statement_in_a_wording_without_an_open_question_is_not_asked_by_options(
+    chat_checkpoint: Checkpoint,
 ) -> None:
-    """The replies that are scored are the verdicts that the wording itself asks for."""
     wording = Prompt.read(
         {
             "name": "w",
@@ -306,8 +304,8 @@ def test_a_statement_in_a_wording_without_an_open_question_is_asked_in_every_way
             "templates": {"statement": {"text": "{images}{claim}, yes or no?", "labels": "yes/no"}},
         }
     )
-    (answer,) = model(chat_checkpoint("qwen2_vl"), scoring).generate_until([request(statement(0), prompt=wording)])
-    assert (
-        read_answer(answer, ("No", "Yes")).scored
-        == {"generate": None, "letters": "labels", "options": "options"}[scoring]
-    )
+    asked = [request(statement(0), prompt=wording)]
+    with pytest.raises(UsageError, match=r"prompt w: has no wording .*; use .*, or scoring=options with vsr_zeroshot"):
+        model(chat_checkpoint("qwen2_vl"), "options").generate_until(asked)
+    (answer,) = model(chat_checkpoint("qwen2_vl")).generate_until(asked)
+    assert read_answer(answer, ("No", "Yes")).scored == "labels"

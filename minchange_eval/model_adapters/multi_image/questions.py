@@ -118,10 +118,9 @@ class Questions:
         if self._scoring == "letters":
             opening = ask.prompt.template(ask.query.direction).reply_prefix
             return self._of_labels(ask, Prompted(self._arranged(ask.parts), opening), labels)
-        if ask.query.direction is Direction.STATEMENT:
-            return self._of_replies(ask, ask.parts, labels)
-        if ask.query.direction is Direction.CHOICE:
-            return self._of_replies(ask, _without_options(ask.query, ask.prompt), ask.query.texts)
+        if ask.query.direction in (Direction.STATEMENT, Direction.CHOICE):
+            replies = labels if ask.query.direction is Direction.STATEMENT else ask.query.texts
+            return self._of_replies(ask, _without_options(ask.query, ask.prompt), replies)
         return self._of_pairs(ask, ask.query, ask.prompt)
 
     def _of_labels(self, ask: Ask, prompt: Prompted, labels: Sequence[str]) -> Question:
@@ -163,7 +162,8 @@ def _without_options(query: Query, prompt: Prompt) -> tuple[Part, ...]:
     try:
         return render_without_options(query, prompt)
     except ValueError as error:
-        raise UsageError(f"{error}; use scoring=letters or scoring=generate") from error
+        other = ", or scoring=options with vsr_zeroshot" if query.direction is Direction.STATEMENT else ""
+        raise UsageError(f"{error}; use scoring=letters or scoring=generate{other}") from error
 
 
 def _refused(reason: str, _: Sequence[Found]) -> str:
