@@ -50,7 +50,7 @@ class HuggingFaceMultiImage(ChatModel):
         peft: folder of an adapter of the peft library.
         load_in_4bit, load_in_8bit: quantise with bitsandbytes; a quantised checkpoint is loaded as it says itself.
         batch_size: prompts a forward that share no beginning; 1 on CPU, 8 on an accelerator.
-        normalise: `mean` or `sum`: what of an option's token log-probabilities decides.
+        normalise: `mean` or `sum`: what of the log-probabilities of an option's tokens and of its end decides.
         images_per_prompt: `many` or `one`; by default as the family was trained.
         stitch: whether a model of one image a prompt gets several images side by side; else it is refused.
         feature_cache_mb: how much of encoded images is kept.
