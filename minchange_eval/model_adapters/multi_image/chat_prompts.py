@@ -205,7 +205,7 @@ class ChatPrompts:
         marks = {
             *tokenizer.all_special_tokens,
             *(str(token) for token in added if token.special),
-            *(str(value) for name, value in vars(self._processor).items() if name.endswith("_token") and value),
+            *(str(value) for name, value in vars(self._processor).items() if name.endswith("_token") and _named(value)),
             *(tokenizer.convert_ids_to_tokens(place) for place in places if place is not None),
         }
         return tuple(sorted((mark for mark in marks if mark and mark.strip()), key=lambda mark: (-len(mark), mark)))
@@ -218,9 +218,9 @@ class ChatPrompts:
         return bool(mark) and mark in text and text.index(mark) < text.index("first of all")
 
     def reply(self, reply: Reply, written: str) -> ReplyTokens:
-        """The tokens that a reply has behind its turn: both are read together, for a tokenizer reads words apart
-        otherwise (SentencePiece begins every text with a blank).
+        """The tokens that a reply has behind its turn.
 
+        Both are read together, for alone a reply may have other tokens: SentencePiece begins every text with a blank.
         Where the two merge into one token, the reply's tokens begin with it: scoring goes back to the last token that
         the turn has with the reply and without.
 
@@ -367,3 +367,8 @@ class _Blank:
 
 
 BLANK_IMAGE: ImageSource = _Blank()
+
+
+def _named(token: object) -> bool:
+    """Whether a token is given by its name, not by its number."""
+    return isinstance(token, str) or hasattr(token, "content")
