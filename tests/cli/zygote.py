@@ -5,6 +5,7 @@ Real processes with real exit codes, which can be killed, without ten seconds of
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ def serve() -> None:
     from minchange_eval.tasks import hook, run_recorder  # noqa: F401
 
     hook.install()
+    _read_its_own_tasks_once()
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
@@ -31,6 +33,20 @@ def serve() -> None:
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _read_its_own_tasks_once() -> None:
+    """lmms-eval reads some thousand files of its own tasks in every process, which takes longer than most runs."""
+    from lmms_eval import tasks
+
+    manager, own = tasks.TaskManager, os.path.dirname(tasks.__file__) + "/"  # noqa: PTH120 - as lmms-eval names it
+    read = manager._get_task_and_group
+    known = read(manager(include_defaults=False), own)
+
+    def from_memory(self: tasks.TaskManager, task_dir: str) -> dict:
+        return copy.deepcopy(known) if task_dir == own else read(self, task_dir)
+
+    manager._get_task_and_group = from_memory
 
 
 def _become(request: dict) -> None:
