@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +70,12 @@ class Runner:
         env: Mapping[str, str] | None = None,
         before: str = "",
         end: tuple[signal.Signals, float] | None = None,
+        once: Callable[[], bool] | None = None,
     ) -> Run:
         """Run to the end, or until it is sent a signal that many seconds after its evaluation has begun.
 
         Args:
+            once: what must be the case too before these seconds count.
             before: Python source, run in the process first: what is to go wrong.
         """
         self._number += 1
@@ -89,7 +91,10 @@ class Runner:
         self._zygote.stdin.flush()
         pid = int(self._line())
         if end is not None:
-            _send(pid, out, *end)
+            _wait(lambda: out.exists() and b"Running generate_until" in out.read_bytes())
+            if once is not None:
+                _wait(once)
+            _send(pid, *end)
         code = int(self._line())
         return Run(code, re.sub(r"\x1b\[[0-9;]*m", "", out.read_text(errors="replace")))
 
@@ -98,11 +103,14 @@ class Runner:
         return self._zygote.stdout.readline().strip()
 
 
-def _send(pid: int, out: Path, what: signal.Signals, after_s: float) -> None:
+def _wait(begun: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while b"Running generate_until" not in (out.read_bytes() if out.exists() else b""):
+    while not begun():
         assert time.monotonic() < deadline, "the evaluation never began"
         time.sleep(0.005)
+
+
+def _send(pid: int, what: signal.Signals, after_s: float) -> None:
     time.sleep(after_s)
     with contextlib.suppress(ProcessLookupError):  # done already, which is a point to be killed at too
         os.killpg(pid, what)

@@ -84,6 +84,11 @@ def bytes_of(run: Run) -> bytes:
     return comparable_bytes(run.record)
 
 
+def logged(home: Path) -> int:
+    """Bytes of answers in the log."""
+    return sum(segment.stat().st_size for segment in (home / "answers").rglob("*.jsonl"))
+
+
 def test_a_run_killed_at_random_points_ends_with_the_bytes_of_one_that_was_not(
     runner: Runner, home: Path, checkpoint: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -94,10 +99,15 @@ def test_a_run_killed_at_random_points_ends_with_the_bytes_of_one_that_was_not(
     whole = runner.run(asked, whole_home)
     assert whole.code == 0, whole.output
     dice = random.Random(3)
-    seconds = whole.record.run.work["seconds"]
-    ends = [(signal.SIGKILL, dice.uniform(0.2, 0.8) * seconds) for _ in range(KILLS)]
-    ended = [runner.run(asked, killed_home, end=end).code for end in ends]
-    assert -signal.SIGKILL in ended
+    for _ in range(KILLS):
+        before = logged(killed_home)
+        killed = runner.run(
+            asked,
+            killed_home,
+            end=(signal.SIGKILL, dice.uniform(0, 0.3)),
+            once=lambda before=before: logged(killed_home) > before,
+        )
+        assert killed.code == -signal.SIGKILL, killed.output
     last = runner.run(asked, killed_home)
     assert last.code == 0, last.output
     assert last.record.run.work["answers_from_log"] > 0

@@ -253,7 +253,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-def test_lmms_eval_finds_both_adapters_as_simple_models() -> None:
+def test_lmms_eval_finds_encoders_as_simple_models_and_chat_models_as_chat_models() -> None:
     from lmms_eval.models.registry_v2 import ModelRegistryV2
 
     from minchange_eval.model_adapters import manifests
@@ -261,7 +261,8 @@ def test_lmms_eval_finds_both_adapters_as_simple_models() -> None:
     registry = ModelRegistryV2()
     for manifest in manifests():
         registry.register_manifest(manifest)
-        assert registry.get_model_class(manifest.model_id).is_simple
+        encodes = manifest.model_id in ("open_clip", "hf_dual_encoder")
+        assert registry.get_model_class(manifest.model_id).is_simple == encodes
 
 
 def _state(folder: Path) -> dict[str, torch.Tensor]:
