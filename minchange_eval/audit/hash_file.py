@@ -1,0 +1,103 @@
+"""Perceptual hashes that outlive a run: one SQLite file, keyed by the SHA-256 of the image's bytes."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from minchange_eval.audit.image_hash import METHOD, ImageHash
+from minchange_eval.core.home import home
+
+_COMMIT_EVERY = 1000  # images whose hashes a kill may cost
+_SIGN = 1 << 63  # SQLite's integers are signed, hashes are not
+_log = logging.getLogger(__name__)
+
+Known = tuple[int | None, tuple[int, int]]
+
+
+def hash_file_path() -> Path:
+    """`$MINCHANGE_HOME/image_hashes/<method>.sqlite`; another method never reads these."""
+    return home() / "image_hashes" / f"{METHOD}.sqlite"
+
+
+class HashFile:
+    """Hashes by content, shared by threads and by processes.
+
+    A file that cannot be made, written or read costs time only: it is said once in the log, and hashes are computed.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or hash_file_path()
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._uncommitted = 0
+
+    def __enter__(self) -> HashFile:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS hashes "
+                "(sha256 BLOB PRIMARY KEY, perceptual INTEGER, width INTEGER, height INTEGER) WITHOUT ROWID"
+            )
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:  # what was computed before a Ctrl-C is kept too
+            if self._connection is not None:
+                try:
+                    self._connection.commit()
+                except sqlite3.Error as fault:
+                    self._give_up(fault)
+        self._close()
+
+    def get(self, sha256: str) -> Known | None:
+        """Hash and size of an image that was hashed before; None where it was not."""
+        with self._lock:
+            if self._connection is None:
+                return None
+            try:
+                row = self._connection.execute(
+                    "SELECT perceptual, width, height FROM hashes WHERE sha256 = ?", (bytes.fromhex(sha256),)
+                ).fetchone()
+            except sqlite3.Error as error:
+                self._give_up(error)
+                return None
+        if row is None:
+            return None
+        perceptual, width, height = row
+        return (None if perceptual is None else perceptual + _SIGN), (width, height)
+
+    def put(self, image: ImageHash) -> None:
+        """Keep the hash of an image."""
+        signed = None if image.perceptual is None else image.perceptual - _SIGN
+        with self._lock:
+            if self._connection is None:
+                return
+            try:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)",
+                    (bytes.fromhex(image.sha256), signed, *image.size_px),
+                )
+                self._uncommitted += 1
+                if self._uncommitted >= _COMMIT_EVERY:
+                    self._connection.commit()
+                    self._uncommitted = 0
+            except sqlite3.Error as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        _log.warning("%s: image hashes are not kept (%s); they are computed in every run", self._path, error)
+        self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()

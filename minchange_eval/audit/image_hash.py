@@ -1,0 +1,120 @@
+"""What a picture is known by: SHA-256 of its released bytes, and a perceptual hash that survives re-encoding.
+
+The perceptual hash is the 64-bit DCT hash ("pHash") of Zauner 2010, "Implementation and benchmarking of perceptual
+image hash functions", as the package `imagehash` computes it (`imagehash.phash`), bit for bit: grey, 32 x 32 with
+Lanczos, type-II DCT of rows and columns, the 8 x 8 lowest frequencies, one bit each for above their median.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minchange_eval.core.errors import DataError
+from minchange_eval.core.images import decode
+from minchange_eval.core.items import ImageSource
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from minchange_eval.audit.hash_file import HashFile
+
+METHOD = "phash-1"  # raised whenever the same bytes get another hash: part of the name of the file that keeps them
+BITS = 64
+LEAST_CONTRAST = 2.0  # grey levels (of 255); below it the bits are noise: a blank image resembles no other
+_GRID, _LOWEST = 32, 8
+_WORKERS = min(4, os.cpu_count() or 1)
+_AHEAD = 4 * _WORKERS  # images in memory at a time
+
+
+@dataclass(frozen=True)
+class ImageHash:
+    """What was computed of one image.
+
+    Attributes:
+        name: as the release gives it; for messages and for comparing names.
+        sha256: of the bytes, 64 hexadecimal digits; empty where they cannot be read.
+        perceptual: 64 bits; None for a picture without contrast and for one that cannot be decoded.
+        size_px: width and height as shown (EXIF orientation applied); (0, 0) where it cannot be decoded.
+        fault: why it cannot be read or decoded; empty where it can.
+    """
+
+    name: str
+    sha256: str
+    perceptual: int | None
+    size_px: tuple[int, int]
+    fault: str = ""
+
+
+def perceptual_hash(picture: Image) -> int | None:
+    """The 64-bit DCT hash of an RGB picture; bit 63 is the mean, the last bit the highest frequencies.
+
+    Returns:
+        None where the 32 x 32 grey picture has a standard deviation below `LEAST_CONTRAST`.
+    """
+    from PIL.Image import Resampling
+
+    grey = np.asarray(picture.convert("L").resize((_GRID, _GRID), Resampling.LANCZOS), dtype=np.float64)
+    if grey.std() < LEAST_CONTRAST:
+        return None
+    cosines = _cosines()
+    lowest = cosines @ grey @ cosines.T
+    bits = (lowest > np.median(lowest)).ravel()
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+@cache
+def _cosines() -> NDArray[np.float64]:
+    """The lowest rows of the DCT matrix; their scale is common to all, so it changes no bit."""
+    frequency, place = np.arange(_LOWEST)[:, None], np.arange(_GRID)[None, :]
+    waves: NDArray[np.float64] = np.cos(np.pi * frequency * (2 * place + 1) / (2 * _GRID))
+    return waves
+
+
+def hash_image(image: ImageSource, kept: HashFile | None = None) -> ImageHash:
+    """Hash one image, or look it up by content; a picture that cannot be read or decoded is described, not raised."""
+    try:
+        data = image.read()
+    except (OSError, DataError) as error:
+        return ImageHash(image.name, "", None, (0, 0), str(error))
+    sha256 = hashlib.sha256(data).hexdigest()
+    known = kept.get(sha256) if kept is not None else None
+    if known is not None:
+        return ImageHash(image.name, sha256, *known)
+    try:
+        picture = decode(data, image.name)
+    except DataError as error:
+        return ImageHash(image.name, sha256, None, (0, 0), str(error))
+    found = ImageHash(image.name, sha256, perceptual_hash(picture), picture.size)
+    if kept is not None:
+        kept.put(found)
+    return found
+
+
+def hash_images(images: Iterable[ImageSource], kept: HashFile | None = None) -> Iterator[ImageHash]:
+    """Hash images on a few threads, in their order; at most a few are in memory at a time.
+
+    Args:
+        images: read when their turn comes.
+        kept: hashes of an earlier run, keyed by content; what is new is added.
+    """
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="hash")
+    window: deque[Future[ImageHash]] = deque()
+    try:
+        for image in images:
+            window.append(pool.submit(hash_image, image, kept))
+            if len(window) >= _AHEAD:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
