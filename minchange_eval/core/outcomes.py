@@ -75,8 +75,11 @@ class QueryOutcome(BaseModel):
 
     @property
     def of_pairs(self) -> bool:
-        """Whether it was answered with scores of single images and texts; records before version 2 know no others."""
-        return self.scores is not None and not self.votes and self.scored in (None, "pairs")
+        """Whether it was answered with scores of single images and texts.
+
+        Records before version 2 know no others and do not say so; slim ones say so without the scores.
+        """
+        return not self.votes and (self.scored == "pairs" or (self.scored is None and self.scores is not None))
 
     def answered(self, *, votes: int = 0, **answer: Any) -> QueryOutcome:
         """The same query with another answer, judged again; arguments are `votes` and the fields of an `Answer`.

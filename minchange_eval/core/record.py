@@ -9,15 +9,17 @@ No NaN is ever written: a missing number is null, and a number that is not finit
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from minchange_eval.core.errors import DataError, MinchangeError
+from minchange_eval.core.errors import DataError, IncompleteError, MinchangeError
 from minchange_eval.core.metrics import Kind, MetricValue, Protocol, summarize
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
 from minchange_eval.core.readings import published_hit
@@ -30,6 +32,7 @@ __all__ = [
     "RunPart",
     "RunRecord",
     "TaskRecord",
+    "UnfinishedRecordError",
     "comparable_bytes",
     "digest",
     "make_record",
@@ -38,7 +41,11 @@ __all__ = [
     "write_record",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+
+class UnfinishedRecordError(IncompleteError, DataError):
+    """A record that broke off, lacks lines, or holds NaN: bad data, and above all an incomplete result."""
 
 
 class _Model(BaseModel):
@@ -147,6 +154,7 @@ class RunRecord(_Model):
         published: by task or group, the paper's reading of the same answers, where it has one.
         alternatives: by name of other scores of the same answers (`sum` over tokens where the mean is judged), then by
             task or group: this project's reading of those, where every scored query has them.
+        slim_of: digest of the whole record that this is the slim form of (`core.slim_records`); empty for a whole one.
         run: host, times and work; left out of every comparison.
         outcomes: by task, each sorted by query, each query once.
     """
@@ -159,6 +167,7 @@ class RunRecord(_Model):
     metrics: dict[str, tuple[MetricValue, ...]]
     published: dict[str, tuple[MetricValue, ...]] = Field(default_factory=dict)
     alternatives: dict[str, dict[str, tuple[MetricValue, ...]]] = Field(default_factory=dict)
+    slim_of: str = ""
     run: RunPart = RunPart()
     outcomes: dict[str, tuple[QueryOutcome, ...]]
 
@@ -275,13 +284,16 @@ def digest(record: RunRecord) -> str:
 def write_record(record: RunRecord, path: Path) -> None:
     """Write a record whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
 
+    A name that ends in `.gz` is written compressed, the same bytes for the same record.
+
     Raises:
         ValueError: a number is not finite.
         MinchangeError: the file cannot be written (disk full, no permission); what was there before stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _lines(record, leave_out={"outcomes"}))
+        lines = _lines(record, leave_out={"outcomes"})
+        write_whole(path, [gzip.compress(b"".join(lines), mtime=0)] if path.suffix == ".gz" else lines)
     except OSError as error:
         raise MinchangeError(
             f"record {path}: cannot be written ({error.strerror or error}); make room or name another folder and run "
@@ -302,10 +314,11 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read a record of this or any earlier version.
+    """Read a record of this or any earlier version, compressed or not.
 
     Raises:
-        DataError: no such file, a broken line (with its number), lines missing, or a newer version's record.
+        UnfinishedRecordError: the file breaks off, lines are missing, or a number is NaN or infinite.
+        DataError: no such file, a broken line (with its number), or a newer version's record.
     """
     lines = _parsed(path)
     header = next(lines, (1, {}))[1]
@@ -324,17 +337,37 @@ def read_record(path: Path) -> RunRecord:
             outcomes.setdefault(task, []).append(QueryOutcome.model_validate(content))
         except (KeyError, ValidationError) as error:
             raise DataError(f"record {path} line {number}: not the outcome of a query ({_reason(error)})") from error
+    _require_all_lines(path, header, outcomes)
     try:
         return RunRecord.model_validate({**header, "outcomes": {task: tuple(of) for task, of in outcomes.items()}})
     except ValidationError as error:
         raise DataError(f"record {path} line 1: does not fit its lines or its format ({_reason(error)})") from error
 
 
+def _require_all_lines(path: Path, header: Mapping[str, Any], outcomes: dict[str, list[QueryOutcome]]) -> None:
+    """Fewer lines than the header counts: the file was cut at the end of a line. A task of none has no lines."""
+    tasks = header.get("tasks")
+    for task in tasks if isinstance(tasks, list) else ():
+        if isinstance(task, dict) and isinstance(name := task.get("name"), str):
+            held, promised = len(outcomes.setdefault(name, [])), task.get("queries")
+            if isinstance(promised, int) and held < promised:
+                raise UnfinishedRecordError(
+                    f"record {path} line 1: does not fit its lines ({name}: expected {promised} queries, got {held}); "
+                    "the file is not whole, copy it or evaluate the model again"
+                )
+
+
 def _parsed(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
                 yield number, _parsed_line(path, number, line)
+    except EOFError as error:
+        raise UnfinishedRecordError(f"record {path}: breaks off ({error}); copy it or evaluate again") from error
+    except zlib.error as error:
+        raise DataError(f"record {path}: is damaged ({error}); copy it or evaluate again") from error
     except OSError as error:
         raise DataError(f"record {path}: cannot be read ({error.strerror or error})") from error
 
@@ -343,14 +376,20 @@ def _parsed_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"record {path} line {number}: expected JSON, got {line[:40]!r} ({error})") from error
+        breaks_off = line.startswith(b'{"') and not line.endswith(b"\n")
+        kind = UnfinishedRecordError if breaks_off or isinstance(error, _NotFiniteError) else DataError
+        raise kind(f"record {path} line {number}: expected JSON, got {line[:40]!r} ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f"record {path} line {number}: expected an object, got {line[:40]!r}")
     return content
 
 
+class _NotFiniteError(ValueError):
+    """NaN or an infinity stands where a number should."""
+
+
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number that a record may hold")
+    raise _NotFiniteError(f"{name} is no number that a record may hold")
 
 
 def _reason(error: KeyError | ValidationError) -> str:

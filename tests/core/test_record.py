@@ -25,6 +25,7 @@ from minchange_eval.core.record import (
     RunPart,
     RunRecord,
     TaskRecord,
+    UnfinishedRecordError,
     comparable_bytes,
     digest,
     make_record,
@@ -281,7 +282,7 @@ def _lines(tmp_path: Path) -> list[bytes]:
         (lambda lines: [b'{"schema_version":true}\n'], "line 1"),
         (lambda lines: [b"[" * 200_000], "line 1: expected JSON"),
         (
-            lambda lines: [lines[0].replace(b'"schema_version":2', b'"schema_version":99')],
+            lambda lines: [lines[0].replace(b'"schema_version":3', b'"schema_version":99')],
             "line 1: written with schema 99",
         ),
     ],
@@ -293,6 +294,56 @@ def test_a_broken_or_newer_record_is_refused_with_its_line(tmp_path: Path, spoil
         read_record(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: [*lines[:3], lines[3][:20]],
+        lambda lines: [lines[0][:200]],
+        lambda lines: lines[:-1],
+        lambda lines: lines[:1],
+        lambda lines: [*lines[:-1], lines[-1].replace(b"0.25", b"NaN", 1)],
+        lambda lines: [lines[0].replace(b'"value":0.5', b'"value":Infinity', 1), *lines[1:]],
+    ],
+    ids=["in a line", "in the header", "at a line's end", "after the header", "a score is NaN", "a metric is infinite"],
+)
+def test_a_record_that_broke_off_or_holds_nan_is_incomplete(tmp_path: Path, spoil: Any) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b"".join(spoil(_lines(tmp_path))))
+    with pytest.raises(UnfinishedRecordError) as caught:
+        read_record(path)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+
+
+def test_a_compressed_record_has_the_same_bytes_each_time_and_comes_back_equal(tmp_path: Path) -> None:
+    record = record_of_forms()
+    for name in ("a.jsonl.gz", "b.jsonl.gz"):
+        write_record(record, tmp_path / name)
+    assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
+    assert read_record(tmp_path / "a.jsonl.gz") == record
+
+
+def test_a_compressed_record_that_broke_off_is_incomplete_and_a_damaged_one_bad_data(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    write_record(sample_record(), path)
+    packed = path.read_bytes()
+    path.write_bytes(packed[:-40])
+    with pytest.raises(UnfinishedRecordError, match="breaks off"):
+        read_record(path)
+    path.write_bytes(packed[:60] + bytes(40) + packed[100:])
+    with pytest.raises(DataError, match="damaged|cannot be read|expected JSON"):
+        read_record(path)
+
+
+def test_a_task_of_no_queries_comes_back_as_one(tmp_path: Path) -> None:
+    record = sample_record()
+    tasks = tuple(
+        task.model_copy(update={"queries": 0 if task.name == "med" else task.queries}) for task in record.tasks
+    )
+    write_record(record.model_copy(update={"tasks": tasks, "outcomes": {**record.outcomes, "med": ()}}), tmp_path / "r")
+    assert read_record(tmp_path / "r").outcomes["med"] == ()
 
 
 def test_a_record_that_is_not_there_is_refused(tmp_path: Path) -> None:
