@@ -8,35 +8,33 @@ Shares of yes/no results come from tallies, one an item (`core.tallies`); what i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from minchange_eval.core.forms import Forms, balanced, chosen_places, forms_of, in_orders, merged, position_bias
+from minchange_eval.core.forms import balanced, chosen_places, position_bias
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.queries import Direction
 from minchange_eval.core.readings import Protocol
 from minchange_eval.core.statistics import RESAMPLES, Interval, cluster_intervals, statistic_interval
 from minchange_eval.core.tallies import (
     FORM_METRICS,
-    METRICS,
     QUESTION_METRICS,
     SET_METRICS,
     SLICED_METRICS,
     STATEMENT_METRICS,
+    AskedItems,
     JudgedItem,
     Kind,
+    MetricTallies,
     Tally,
+    asked_items,
     by_subset,
-    consistency_tallies,
-    items_of,
     slice_tallies,
     statement_tally,
-    tallies_of,
-    with_wordings,
 )
 
 __all__ = [
@@ -118,24 +116,13 @@ def summarize(
 
     Source of consistency, spread and bias over wordings: VSRE (its templates' accuracies and their variance).
     """
-    forms = forms_of({outcome.query_id: outcome for outcome in outcomes}.values())
-    asked = [form for of_one in forms.values() for form in of_one]
-    several = {base_id: of_one for base_id, of_one in forms.items() if len(of_one) > 1}
-    orders = in_orders(asked)
-    items = items_of(merged(asked) if orders else asked, protocol)
-    if several and not orders:
-        items = [with_wordings(item, several) for item in items]
+    asked = asked_items(outcomes, protocol)
     shares = _Shares(resamples, seed)
     values: list[MetricValue] = []
-    for name in METRICS[kind]:
-        values += shares.of_subsets(name, tallies_of(name, items, kind))
-    for name in SLICED_METRICS[kind]:
-        values += shares.of_slices(name, [part for item in items for part in slice_tallies(name, item, kind)])
-    if several:
-        values += shares.of_subsets(
-            "consistency", [tally for item in items for tally in consistency_tallies(item, several)]
-        )
-        values += _of_orders(items, several, shares) if orders else _of_wordings(items, kind, shares)
+    for metric in asked.tallies(kind):
+        values += shares.of_slices(metric) if metric.sliced else shares.of_subsets(metric)
+    if asked.several:
+        values += _of_orders(asked, shares) if asked.orders else _of_wordings(asked.items, kind, shares)
     return tuple(sorted(values, key=lambda value: (value.subset == "", value.subset)))
 
 
@@ -151,31 +138,33 @@ class _Shares:
     resamples: int
     seed: int
 
-    def of_subsets(self, name: str, tallies: Sequence[Tally]) -> list[MetricValue]:
+    def of_subsets(self, metric: MetricTallies) -> list[MetricValue]:
         """Each subset and the plain mean over them; nothing where nothing was read."""
-        parts = by_subset(tallies)
+        parts, name = metric.columns, metric.name
         if not parts:
             return []
         apart, mean = self.intervals(parts.values())
         guesses = [_guess(part) for part in parts.values()]
         known = [guess for guess in guesses if guess is not None]
         average = math.fsum(known) / len(known) if len(known) == len(guesses) else None
-        whole_value = _metric_value(name, "", mean, average, tallies)
+        whole_value = _metric_value(name, "", mean, average, metric.tallies)
         if name == "micro":
             return [whole_value]
-        shown = "accuracy" if name == "macro" else name
         rows = zip(parts.items(), apart, guesses, strict=True)
         return [
-            *(_metric_value(shown, subset, interval, guess, part) for (subset, part), interval, guess in rows),
+            *(
+                _metric_value(metric.name_of_columns, subset, interval, guess, part)
+                for (subset, part), interval, guess in rows
+            ),
             whole_value,
         ]
 
-    def of_slices(self, name: str, tallies: Sequence[Tally]) -> list[MetricValue]:
+    def of_slices(self, metric: MetricTallies) -> list[MetricValue]:
         """Each slice on its own: slices overlap, and their mean would mean nothing."""
         values = []
-        for part, own in sorted(by_subset(tallies).items()):
+        for part, own in metric.columns.items():
             (interval,), _ = self.intervals([own])
-            values.append(_metric_value(name, part, interval, _guess(own), own))
+            values.append(_metric_value(metric.name, part, interval, _guess(own), own))
         return values
 
     def intervals(self, parts: Iterable[Sequence[Tally]]) -> tuple[tuple[Interval, ...], Interval]:
@@ -199,10 +188,10 @@ def _guess(part: Sequence[Tally]) -> float | None:
     return math.fsum(known) / math.fsum(tally.total for tally in part) if len(known) == len(part) else None
 
 
-def _of_orders(items: Sequence[JudgedItem], several: Mapping[str, Forms], shares: _Shares) -> list[MetricValue]:
+def _of_orders(asked: AskedItems, shares: _Shares) -> list[MetricValue]:
     """`position_bias` over the questions whose orders put every candidate in every place equally often."""
-    cluster = {query.query_id: item.cluster for item in items for query in item.queries}
-    even = {base_id: forms for base_id, forms in several.items() if balanced(forms)}
+    cluster = {query.query_id: item.cluster for item in asked.items for query in item.queries}
+    even = {base_id: forms for base_id, forms in asked.several.items() if balanced(forms)}
     if not even:
         return []
     row = _rows_of(cluster[base_id] for base_id in even)

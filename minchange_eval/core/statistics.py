@@ -334,6 +334,150 @@ def _mcnemar(first_only: int, second_only: int) -> float:
     return min(1.0, 2 * float(bdtr(fewer, discordant, 0.5)))
 
 
+@dataclass(frozen=True)
+class PairedDifference:
+    """How far a second model is ahead of a first one on the same clusters.
+
+    Attributes:
+        clusters: that hold a result.
+        first, second: the two values, in [0, 1].
+        difference: second less first, in [-1, 1].
+        low, high: two-sided interval of the difference, 95 % unless another level was asked for.
+        lower, upper: one-sided bounds, each of that level on its own.
+        p: two-sided, of the sign-flip permutation over clusters.
+        p_worse, p_better: one-sided, that the second is no worse, or no better.
+        p_mcnemar: two-sided, McNemar's exact test, every cluster counted alike; None where a cluster holds several
+            results.
+        smallest_effect: the smallest true difference that as many clusters, differing as often, show with 80 % power;
+            None where no difference could have been shown.
+    """
+
+    clusters: int
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    lower: float
+    upper: float
+    p: float
+    p_worse: float
+    p_better: float
+    p_mcnemar: float | None
+    smallest_effect: float | None
+
+
+def paired_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    totals: ArrayLike,
+    *,
+    level: float = LEVEL,
+    draws: int = RESAMPLES,
+    seed: int = 0,
+) -> PairedDifference:
+    """The difference of two models' shares, or of their plain means over subsets, over clusters that both answered.
+
+    Each cluster adds a difference in the weight that it has in the mean. What the clusters gained that rose, and lost
+    that fell, are two shares, each with Clopper and Pearson's bounds for weighted clusters (`_share_bounds`), and the
+    bounds of their difference lie as far from it as the root of the squared distances, with the correlation of the two
+    (Zou). So clusters that do not differ at all leave an interval that is not empty: they bound gain and loss by what
+    n clusters could have missed. No bound excludes 0 unless the sign-flip test does.
+
+    Args:
+        first, second: [clusters, subsets] yes results of each model.
+        totals: [clusters, subsets] results, 0 where a cluster does not lie in a subset.
+        level: how often the interval, and each one-sided bound, is to hold the truth.
+        draws, seed: of the sign-flip test, where it is not exact.
+
+    Raises:
+        ValueError: wrong shapes, no clusters, a subset without results.
+    """
+    before, all_ = _counts(first, totals)
+    after, _ = _counts(second, totals)
+    held = all_.any(axis=1)
+    before, after, all_ = before[held], after[held], all_[held]
+    subset_weights = 1 / (all_.shape[1] * all_.sum(axis=0))
+    changes = (after - before) @ subset_weights
+    values = [float((hits @ subset_weights).sum()) for hits in (before, after)]
+    alike, one_each = bool((subset_weights == subset_weights[0]).all()), bool((all_.sum(axis=1) == 1).all())
+    p = sign_flip_p_value((after - before).sum(axis=1) if alike else changes, draws=draws, seed=seed)
+    difference = math.fsum(changes)
+    weights = all_ @ subset_weights
+    heaviest = float(((all_ * subset_weights) ** 2).sum(axis=0).max() * all_.shape[1])
+    low, high = _difference_bounds(changes, weights, heaviest, (1 + level) / 2)
+    lower, upper = _difference_bounds(changes, weights, heaviest, level)
+    worse, better = (p / 2 if sign * difference > 0 else 1.0 for sign in (-1, 1))
+    return PairedDifference(
+        clusters=len(changes),
+        first=values[0],
+        second=values[1],
+        difference=difference,
+        low=min(low, 0.0) if p > 1 - level else low,
+        high=max(high, 0.0) if p > 1 - level else high,
+        lower=min(lower, 0.0) if better > 1 - level else lower,
+        upper=max(upper, 0.0) if worse > 1 - level else upper,
+        p=p,
+        p_worse=worse,
+        p_better=better,
+        p_mcnemar=_mcnemar(int((changes < 0).sum()), int((changes > 0).sum())) if one_each else None,
+        smallest_effect=_smallest_effect(changes, weights),
+    )
+
+
+def _difference_bounds(changes: Floats, weights: Floats, heaviest: float, level: float) -> tuple[float, float]:
+    """One-sided bounds of gain less loss, each of the level on its own."""
+    gains, losses = np.maximum(changes, 0.0), np.maximum(-changes, 0.0)
+    gain, loss = float(gains.sum()), float(losses.sum())
+    gain_low, gain_high = _share_bounds(gains, weights, heaviest, level)
+    loss_low, loss_high = _share_bounds(losses, weights, heaviest, level)
+    apart = gains - gain * weights, losses - loss * weights
+    spread = math.sqrt(float((apart[0] ** 2).sum() * (apart[1] ** 2).sum()))
+    correlation = float((apart[0] * apart[1]).sum()) / spread if spread > 0 else 0.0
+
+    def distance(of_gain: float, of_loss: float) -> float:
+        return math.sqrt(max(0.0, of_gain**2 + of_loss**2 - 2 * correlation * of_gain * of_loss))
+
+    difference = gain - loss
+    lower = difference - distance(gain - gain_low, loss_high - loss)
+    upper = difference + distance(gain_high - gain, loss - loss_low)
+    return max(-1.0, lower), min(1.0, upper)
+
+
+def _share_bounds(parts: Floats, weights: Floats, heaviest: float, level: float) -> tuple[float, float]:
+    """One-sided bounds of a sum of parts, each between 0 and its cluster's weight, weights adding up to 1.
+
+    One more cluster is imagined, wholly yes for the upper bound and wholly no for the lower one; the bounds are the
+    quantiles of the beta distribution with the mean and variance of all. With equal weights and one yes or no per
+    cluster these are Clopper and Pearson's; with weights they are to them what Fay and Feuer's are to Poisson's.
+    """
+    from scipy.special import betaincinv
+
+    n, share = len(parts), float(parts.sum())
+
+    def quantile(imagined: float, probability: float) -> float:
+        mean = (share + imagined) / (1 + heaviest)
+        if not 0 < mean < 1:
+            return mean
+        squares = float(((parts - mean * weights) ** 2).sum()) + (imagined - mean * heaviest) ** 2
+        variance = squares / (1 + heaviest) ** 2 * (n + 1) / (n + 2)
+        size = mean * (1 - mean) / variance - 1
+        return float(betaincinv(mean * size, (1 - mean) * size, probability))
+
+    return min(share, quantile(0.0, 1 - level)), max(share, quantile(heaviest, level))
+
+
+def _smallest_effect(changes: Floats, weights: Floats) -> float | None:
+    """In units of the usual size of a change, so that a set of which one query in nine turns is no ninth of a turn."""
+    size = float(np.abs(changes).sum())
+    if size == 0:
+        return None
+    kish = float((weights**2).sum())
+    jump = float((changes**2).sum()) / kish / size
+    effect = smallest_detectable_effect(max(1, int(1 / kish + _ROUNDING)), min(1.0, size / jump))
+    return None if effect is None else effect * jump
+
+
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """P-values adjusted for the family that is claimed (Holm's step-down), in the order given.
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from minchange_eval.core.chance import chance, query_chance, set_chance
 from minchange_eval.core.errors import IncompleteError
-from minchange_eval.core.forms import Forms, consistency_chance, consistent
+from minchange_eval.core.forms import Forms, consistency_chance, consistent, forms_of, in_orders, merged
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.queries import Direction
 from minchange_eval.core.readings import Protocol, published_hit
@@ -65,8 +65,12 @@ class JudgedItem:
 
 @dataclass(frozen=True)
 class Tally:
-    """What one item adds to one metric: `hits` of `total` yes/no results, and the queries that were read."""
+    """What one item adds to one metric: `hits` of `total` yes/no results, and the queries that were read.
 
+    `subset` is the item's own, that of a slice, or empty where all subsets count as one.
+    """
+
+    item_id: str
     subset: str
     cluster: int
     hits: int
@@ -74,6 +78,71 @@ class Tally:
     chance: float | None  # of one result
     n: int
     read: tuple[QueryOutcome, ...]
+
+
+@dataclass(frozen=True)
+class MetricTallies:
+    """What all items add to one metric: to its subsets and their plain mean, or to slices that have no mean."""
+
+    name: str
+    tallies: tuple[Tally, ...]
+    sliced: bool = False
+
+    @property
+    def columns(self) -> dict[str, list[Tally]]:
+        """The tallies of each subset in the order given, or of each slice by name."""
+        parts = by_subset(self.tallies)
+        return {part: parts[part] for part in sorted(parts)} if self.sliced else parts
+
+    @property
+    def name_of_columns(self) -> str:
+        """The mean over MED's types is `macro`, that of each type is an accuracy."""
+        return "accuracy" if self.name == "macro" else self.name
+
+
+@dataclass(frozen=True)
+class AskedItems:
+    """The items of a task or group as its metrics read them.
+
+    Attributes:
+        items: orders of a question merged, wordings as slices.
+        several: by identity, the questions that were asked in several forms.
+        orders: whether those forms are orders of the candidates.
+    """
+
+    items: tuple[JudgedItem, ...]
+    several: Mapping[str, Forms]
+    orders: bool
+
+    def tallies(self, kind: Kind) -> list[MetricTallies]:
+        """Of every metric that is a share of yes/no results.
+
+        Raises:
+            ValueError: queries of another kind.
+            IncompleteError: a set lacks queries.
+        """
+        metrics = [MetricTallies(name, tuple(tallies_of(name, self.items, kind))) for name in METRICS[kind]]
+        for name in SLICED_METRICS[kind]:
+            parts = tuple(part for item in self.items for part in slice_tallies(name, item, kind))
+            metrics.append(MetricTallies(name, parts, sliced=True))
+        agreed = tuple(tally for item in self.items for tally in consistency_tallies(item, self.several))
+        return [*metrics, MetricTallies("consistency", agreed)] if self.several else metrics
+
+
+def asked_items(outcomes: Iterable[QueryOutcome], protocol: Protocol) -> AskedItems:
+    """Queries as items: each query once, the orders of a question merged, its wordings as slices of their own.
+
+    Raises:
+        ValueError: no outcomes, or orders of a question that do not go together.
+    """
+    forms = forms_of({outcome.query_id: outcome for outcome in outcomes}.values())
+    asked = [form for of_one in forms.values() for form in of_one]
+    several = {base_id: of_one for base_id, of_one in forms.items() if len(of_one) > 1}
+    orders = in_orders(asked)
+    items = items_of(merged(asked) if orders else asked, protocol)
+    if several and not orders:
+        items = [with_wordings(item, several) for item in items]
+    return AskedItems(tuple(items), several, orders)
 
 
 def items_of(outcomes: Iterable[QueryOutcome], protocol: Protocol) -> list[JudgedItem]:
@@ -132,7 +201,9 @@ def _asked_tally(item: JudgedItem, direction: Direction) -> Tally:
 def _accuracy_of(item: JudgedItem, asked: Sequence[tuple[QueryOutcome, bool]]) -> Tally:
     guess = math.fsum(_guess(query) for query, _ in asked) / len(asked)
     hits = sum(hit for _, hit in asked)
-    return Tally(item.subset, item.cluster, hits, len(asked), guess, len(asked), tuple(query for query, _ in asked))
+    return Tally(
+        item.item_id, item.subset, item.cluster, hits, len(asked), guess, len(asked), tuple(query for query, _ in asked)
+    )
 
 
 def _guess(query: QueryOutcome) -> float:
@@ -174,7 +245,7 @@ def consistency_tallies(item: JudgedItem, several: Mapping[str, Forms]) -> list[
     n = len(questions)
     guess = math.fsum(map(consistency_chance, questions)) / n
     read = tuple(map(_flagged, questions))
-    return [Tally(item.subset, item.cluster, sum(map(consistent, questions)), n, guess, n, read)]
+    return [Tally(item.item_id, item.subset, item.cluster, sum(map(consistent, questions)), n, guess, n, read)]
 
 
 def _flagged(forms: Forms) -> QueryOutcome:
@@ -208,14 +279,14 @@ def _score_tally(name: str, item: JudgedItem) -> Tally:
     asked = {"text_score": i2t, "image_score": t2i, "group_score": i2t + t2i}[name]
     right = all(hit for _, hit in asked)
     guess = _set_guess(name, item)
-    return Tally(item.subset, item.cluster, int(right), 1, guess, 1, tuple(query for query, _ in asked))
+    return Tally(item.item_id, item.subset, item.cluster, int(right), 1, guess, 1, tuple(query for query, _ in asked))
 
 
 def _pair_mean_tally(name: str, item: JudgedItem) -> Tally:
     i2t, t2i, _ = _directions(item)
     text, image = all(hit for _, hit in i2t), all(hit for _, hit in t2i)
     guess = _set_guess(name, item)
-    return Tally(item.subset, item.cluster, text + image + (text and image), 3, guess, 1, item.queries)
+    return Tally(item.item_id, item.subset, item.cluster, text + image + (text and image), 3, guess, 1, item.queries)
 
 
 _SET_TALLIES: Mapping[str, Callable[[str, JudgedItem], Tally]] = {
