@@ -38,6 +38,7 @@ __all__ = [
     "make_record",
     "outcome_of",
     "read_record",
+    "record_bytes",
     "write_record",
 ]
 
@@ -292,13 +293,23 @@ def write_record(record: RunRecord, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = _lines(record, leave_out={"outcomes"})
-        write_whole(path, [gzip.compress(b"".join(lines), mtime=0)] if path.suffix == ".gz" else lines)
+        packed = path.suffix == ".gz"
+        write_whole(path, [record_bytes(record, compressed=True)] if packed else _lines(record, {"outcomes"}))
     except OSError as error:
         raise MinchangeError(
             f"record {path}: cannot be written ({error.strerror or error}); make room or name another folder and run "
             "again, what was answered is in the log"
         ) from error
+
+
+def record_bytes(record: RunRecord, *, compressed: bool = False) -> bytes:
+    """The record as written; compressed, the same bytes for the same record.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    content = b"".join(_lines(record, leave_out={"outcomes"}))
+    return gzip.compress(content, mtime=0) if compressed else content
 
 
 def _lines(record: RunRecord, leave_out: set[str]) -> Iterator[bytes]:

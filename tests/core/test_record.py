@@ -333,7 +333,7 @@ def test_a_compressed_record_that_broke_off_is_incomplete_and_a_damaged_one_bad_
     with pytest.raises(UnfinishedRecordError, match="breaks off"):
         read_record(path)
     path.write_bytes(packed[:60] + bytes(40) + packed[100:])
-    with pytest.raises(DataError, match="damaged|cannot be read|expected JSON"):
+    with pytest.raises(DataError, match=r"damaged|cannot be read|expected JSON"):
         read_record(path)
 
 
