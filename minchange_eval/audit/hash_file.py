@@ -15,7 +15,7 @@ _COMMIT_EVERY = 1000  # images whose hashes a kill may cost
 _SIGN = 1 << 63  # SQLite's integers are signed, hashes are not
 _log = logging.getLogger(__name__)
 
-Known = tuple[int | None, tuple[int, int]]
+Known = tuple[int | None, bytes, tuple[int, int]]
 
 
 def hash_file_path() -> Path:
@@ -41,7 +41,8 @@ class HashFile:
             self._connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS hashes "
-                "(sha256 BLOB PRIMARY KEY, perceptual INTEGER, width INTEGER, height INTEGER) WITHOUT ROWID"
+                "(sha256 BLOB PRIMARY KEY, perceptual INTEGER, colours BLOB, width INTEGER, height INTEGER) "
+                "WITHOUT ROWID"
             )
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -65,15 +66,15 @@ class HashFile:
                 return None
             try:
                 row = self._connection.execute(
-                    "SELECT perceptual, width, height FROM hashes WHERE sha256 = ?", (bytes.fromhex(sha256),)
+                    "SELECT perceptual, colours, width, height FROM hashes WHERE sha256 = ?", (bytes.fromhex(sha256),)
                 ).fetchone()
             except sqlite3.Error as error:
                 self._give_up(error)
                 return None
         if row is None:
             return None
-        perceptual, width, height = row
-        return (None if perceptual is None else perceptual + _SIGN), (width, height)
+        perceptual, colours, width, height = row
+        return (None if perceptual is None else perceptual + _SIGN), colours, (width, height)
 
     def put(self, image: ImageHash) -> None:
         """Keep the hash of an image."""
@@ -83,8 +84,8 @@ class HashFile:
                 return
             try:
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)",
-                    (bytes.fromhex(image.sha256), signed, *image.size_px),
+                    "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)",
+                    (bytes.fromhex(image.sha256), signed, image.colours, *image.size_px),
                 )
                 self._uncommitted += 1
                 if self._uncommitted >= _COMMIT_EVERY:

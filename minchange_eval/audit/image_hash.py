@@ -3,6 +3,9 @@
 The perceptual hash is the 64-bit DCT hash ("pHash") of Zauner 2010, "Implementation and benchmarking of perceptual
 image hash functions", as the package `imagehash` computes it (`imagehash.phash`), bit for bit: grey, 32 x 32 with
 Lanczos, type-II DCT of rows and columns, the 8 x 8 lowest frequencies, one bit each for above their median.
+
+It knows the layout of a picture and not its colours: drawings of other things in the same places collide. So an 8 x 8
+picture in colour is kept beside it, and only pictures that agree in both are taken for one.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +31,14 @@ if TYPE_CHECKING:
 
     from minchange_eval.audit.hash_file import HashFile
 
+Owner = TypeVar("Owner")
+
 METHOD = "phash-1"  # raised whenever the same bytes get another hash: part of the name of the file that keeps them
 BITS = 64
+COLOUR_LEVELS = (
+    8  # of 255: most difference of a block that is unchanged but for encoding; JPEGs of quality 20 reach 3.5
+)
+UNCHANGED_BLOCKS = 2 / 3  # so that a small edit is still the same picture
 LEAST_CONTRAST = 2.0  # grey levels (of 255); below it the bits are noise: a blank image resembles no other
 _GRID, _LOWEST = 32, 8
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -44,6 +53,7 @@ class ImageHash:
         name: as the release gives it; for messages and for comparing names.
         sha256: of the bytes, 64 hexadecimal digits; empty where they cannot be read.
         perceptual: 64 bits; None for a picture without contrast and for one that cannot be decoded.
+        colours: 8 x 8 blocks of RGB, 192 bytes; empty where it cannot be decoded.
         size_px: width and height as shown (EXIF orientation applied); (0, 0) where it cannot be decoded.
         fault: why it cannot be read or decoded; empty where it can.
     """
@@ -51,6 +61,7 @@ class ImageHash:
     name: str
     sha256: str
     perceptual: int | None
+    colours: bytes
     size_px: tuple[int, int]
     fault: str = ""
 
@@ -72,6 +83,20 @@ def perceptual_hash(picture: Image) -> int | None:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
+def colours(picture: Image) -> bytes:
+    """Mean colours of 8 x 8 blocks of an RGB picture, row by row, 192 bytes."""
+    from PIL.Image import Resampling
+
+    return picture.resize((_LOWEST, _LOWEST), Resampling.BOX).tobytes()
+
+
+def same_colours(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """[pairs] whether most blocks have the same colour; arguments are [pairs, 192] bytes of `colours`."""
+    apart = np.abs(first.astype(np.int16) - second).reshape(len(first), -1, 3).mean(axis=2)
+    unchanged: NDArray[np.bool_] = (apart <= COLOUR_LEVELS).mean(axis=1) >= UNCHANGED_BLOCKS
+    return unchanged
+
+
 @cache
 def _cosines() -> NDArray[np.float64]:
     """The lowest rows of the DCT matrix; their scale is common to all, so it changes no bit."""
@@ -85,7 +110,7 @@ def hash_image(image: ImageSource, kept: HashFile | None = None) -> ImageHash:
     try:
         data = image.read()
     except (OSError, DataError) as error:
-        return ImageHash(image.name, "", None, (0, 0), str(error))
+        return ImageHash(image.name, "", None, b"", (0, 0), str(error))
     sha256 = hashlib.sha256(data).hexdigest()
     known = kept.get(sha256) if kept is not None else None
     if known is not None:
@@ -93,28 +118,35 @@ def hash_image(image: ImageSource, kept: HashFile | None = None) -> ImageHash:
     try:
         picture = decode(data, image.name)
     except DataError as error:
-        return ImageHash(image.name, sha256, None, (0, 0), str(error))
-    found = ImageHash(image.name, sha256, perceptual_hash(picture), picture.size)
+        return ImageHash(image.name, sha256, None, b"", (0, 0), str(error))
+    found = ImageHash(image.name, sha256, perceptual_hash(picture), colours(picture), picture.size)
     if kept is not None:
         kept.put(found)
     return found
 
 
-def hash_images(images: Iterable[ImageSource], kept: HashFile | None = None) -> Iterator[ImageHash]:
-    """Hash images on a few threads, in their order; at most a few are in memory at a time.
+def hash_images(
+    owners: Iterable[tuple[Owner, Sequence[ImageSource]]], kept: HashFile | None = None
+) -> Iterator[tuple[Owner, list[ImageHash]]]:
+    """Hash the images of rows or items on a few threads; owners come back in their order.
 
     Args:
-        images: read when their turn comes.
+        owners: whose images they are, and the images; gone through as the work gets on, so that no more than the
+            images of a few owners are in memory.
         kept: hashes of an earlier run, keyed by content; what is new is added.
     """
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="hash")
-    window: deque[Future[ImageHash]] = deque()
+    window: deque[tuple[Owner, list[Future[ImageHash]]]] = deque()
+    waiting = 0
     try:
-        for image in images:
-            window.append(pool.submit(hash_image, image, kept))
-            if len(window) >= _AHEAD:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
+        for owner, images in owners:
+            window.append((owner, [pool.submit(hash_image, image, kept) for image in images]))
+            waiting += len(images)
+            while waiting > _AHEAD:
+                first, hashes = window.popleft()
+                waiting -= len(hashes)
+                yield first, [future.result() for future in hashes]
+        for first, hashes in window:
+            yield first, [future.result() for future in hashes]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

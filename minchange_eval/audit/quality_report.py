@@ -24,7 +24,7 @@ class QualityCheck(BaseModel):
     Attributes:
         name: stable key (`duplicate_options`).
         title: what it counts, in words.
-        weight: `fault`: broken, mend or leave out; `leak`: tells the answer to who does not look; `note`: worth knowing.
+        weight: `fault`: broken; `leak`: tells the answer to who does not look; `note`: worth knowing.
         found: how many.
         of: out of how many; 0 where the data set has nothing to look at (options in candidate sets).
         unit: what is counted (`items`, `pairs`, `texts`, `images`).

@@ -1,0 +1,253 @@
+"""Rows of training or evaluation data: which captions are said of which images, wherever the data comes from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minchange_eval.core.errors import DataError, UsageError
+from minchange_eval.core.items import BytesImage, CandidateSet, FileImage, ImageSource, Item, item_id
+from minchange_eval.core.queries import option_text
+from minchange_eval.data.json_rows import BadRowError, as_row, json_lines, json_list
+from minchange_eval.data.row_paths import file_inside
+from minchange_eval.data.store import Store
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_PARQUET_ROWS = 64  # in memory at a time: a row may hold megabytes of pixels
+
+Image = ImageSource | str  # a picture, or only its name or address where the picture is not at hand
+
+
+@dataclass(frozen=True)
+class Part:
+    """Captions that are said of images; either may be empty."""
+
+    images: tuple[Image, ...]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row: a training example, a candidate set or a question."""
+
+    example_id: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a file; several of one kind are read one after the other.
+
+    Attributes:
+        image: path, address, bytes, or the Hub's {bytes, path}; or lists of them.
+        caption: a text or a list of texts. As many captions as images belong together one by one; otherwise every
+            caption is said of every image of the row.
+        example_id: a text or number; where a file has none, the row number from 0 stands for it and is not compared.
+    """
+
+    image: tuple[str, ...] = ("image",)
+    caption: tuple[str, ...] = ("caption",)
+    example_id: str = "id"
+
+
+@dataclass(frozen=True)
+class ExampleSource:
+    """Examples that can be gone through once or more.
+
+    Attributes:
+        name: as the user calls them.
+        rows: how many; None where that is not known without reading.
+        own_ids: whether the ids mean something beside the place of the row.
+        read: yields them in their order.
+    """
+
+    name: str
+    rows: int | None
+    own_ids: bool
+    read: Callable[[], Iterator[Example]]
+
+
+def examples(source: str, columns: Columns | None = None, images: Path | None = None) -> ExampleSource:
+    """The examples of a prepared data set or of a file.
+
+    Args:
+        source: name of a prepared data set, or path of a JSONL, JSON, CSV, TSV or Parquet file.
+        columns: of a file; None takes `image`, `caption` and `id`, as far as they are there.
+        images: folder below which the files named in the image column are looked for, by default the file's own.
+
+    Raises:
+        UsageError: no such file, or flags for files with a prepared data set.
+        NotPreparedError: no such data set.
+        DataError: the file cannot be read or lacks the columns.
+    """
+    path = Path(source)
+    if path.suffix.lower() in SUFFIXES:
+        if not path.is_file():
+            raise UsageError(f"{source}: there is no such file")
+        return _of_file(path, columns, images or path.parent)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{source}: expected a file of {', '.join(SUFFIXES)}, or the name of a prepared data set")
+    return examples_of(Store.open(source))
+
+
+def examples_of(store: Store) -> ExampleSource:
+    """The items of a prepared data set: a set's captions belong to their images, a question's texts to all of its."""
+    return ExampleSource(store.card.name, len(store), True, lambda: map(_of_item, store.items()))
+
+
+def _of_item(item: Item) -> Example:
+    if isinstance(item, CandidateSet):
+        texts = [tuple(dict.fromkeys(pair)) for pair in zip(item.captions, item.query_captions, strict=True)]
+        parts = tuple(Part((image,), captions) for image, captions in zip(item.images, texts, strict=True))
+    else:
+        options = [] if set(item.options) == {"false", "true"} else [option_text(option) for option in item.options]
+        parts = (Part(item.images, tuple(dict.fromkeys([item.question, *options]))),)
+    return Example(item_id(item), parts)
+
+
+def _of_file(path: Path, columns: Columns | None, images: Path) -> ExampleSource:
+    first = next(_rows(path, None), None)
+    if first is None:
+        raise DataError(f"{path}: expected at least one row, got none")
+    present = _present(path, list(first), columns)
+    own_ids = present.example_id in first
+
+    def read() -> Iterator[Example]:
+        wanted = [*present.image, *present.caption, *([present.example_id] if own_ids else [])]
+        for number, row in enumerate(_rows(path, wanted)):
+            try:
+                yield _of_row(row, number, present, own_ids, images)
+            except BadRowError as error:
+                raise DataError(f"{path} row {number + 1}: {error}; mend or remove it") from error
+
+    return ExampleSource(str(path), None, own_ids, read)
+
+
+def _present(path: Path, there: Sequence[str], columns: Columns | None) -> Columns:
+    """The columns to read: those asked for, which must be there, or those of the usual names that are."""
+    if columns is None:
+        usual = Columns()
+        columns = Columns(
+            tuple(name for name in usual.image if name in there),
+            tuple(name for name in usual.caption if name in there),
+            usual.example_id,
+        )
+    elif missing := [name for name in (*columns.image, *columns.caption) if name not in there]:
+        raise DataError(f"{path}: has no column {missing[0]!r}; it has {', '.join(map(repr, there))}")
+    if not columns.image and not columns.caption:
+        raise DataError(
+            f"{path}: expected a column 'image' or 'caption', got {', '.join(map(repr, there)) or 'none'}; "
+            "name them with --image-column and --caption-column"
+        )
+    return columns
+
+
+def _of_row(row: Mapping[str, Any], number: int, columns: Columns, own_ids: bool, folder: Path) -> Example:
+    images = [_image(value, number, folder) for name in columns.image for value in _values(row, name)]
+    captions = [_caption(value, name) for name in columns.caption for value in _values(row, name)]
+    example_id = row.get(columns.example_id) if own_ids else number
+    if not isinstance(example_id, str | int) or example_id == "":
+        raise BadRowError(f"field {columns.example_id!r}: expected a text or a whole number, got {example_id!r}")
+    if len(images) == len(captions) > 1:
+        parts = tuple(Part((image,), (caption,)) for image, caption in zip(images, captions, strict=True))
+    else:
+        parts = (Part(tuple(images), tuple(captions)),)
+    return Example(str(example_id), parts)
+
+
+def _values(row: Mapping[str, Any], name: str) -> list[Any]:
+    value = row.get(name)
+    return [one for one in value if one is not None] if isinstance(value, list) else [] if value is None else [value]
+
+
+def _caption(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise BadRowError(f"field {name!r}: expected a text, got {type(value).__name__}")
+    return value
+
+
+def _image(value: Any, number: int, folder: Path) -> Image:
+    if isinstance(value, dict):  # the Hub's image column
+        name = value.get("path") or f"row {number}"
+        value = value.get("bytes") or name
+        if isinstance(value, bytes):
+            return BytesImage(str(name), value)
+    if isinstance(value, bytes):
+        return BytesImage(f"row {number}", value)
+    if isinstance(value, int):  # COCO's and Visual Genome's ids
+        return str(value)
+    if not isinstance(value, str):
+        raise BadRowError(f"an image: expected a path, an address or bytes, got {type(value).__name__}")
+    return _file_or_name(value, folder)
+
+
+def _file_or_name(name: str, folder: Path) -> Image:
+    try:
+        path = file_inside((folder,), name) if name and "://" not in name and "\0" not in name else None
+    except BadRowError:  # an absolute path of the machine where the file was made: only its name means something here
+        path = None
+    return name if path is None else FileImage(name, path)
+
+
+def _rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
+    """Rows of a file; `columns` spares a Parquet file's others."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            yield from _parquet_rows(path, columns)
+        elif suffix in {".csv", ".tsv"}:
+            yield from _csv_rows(path, "\t" if suffix == ".tsv" else ",")
+        else:
+            parse = json_lines if suffix == ".jsonl" else json_list
+            yield from _json_rows(path, parse(path.read_bytes(), str(path)))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _json_rows(path: Path, rows: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    for number, row in enumerate(rows):
+        try:
+            yield as_row(row)
+        except BadRowError as error:
+            raise DataError(f"{path} row {number + 1}: {error}; mend or remove it") from error
+
+
+def _csv_rows(path: Path, delimiter: str) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file, _long_fields():
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    raise DataError(f"{path} line {reader.line_num}: expected {len(reader.fieldnames or ())} fields")
+                yield row
+        except csv.Error as error:
+            raise DataError(f"{path} line {reader.line_num}: is no CSV ({error})") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x}") from error
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # csv's own limit is 128 kB; captions may be longer
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(io.BytesIO(b"") if path.stat().st_size == 0 else path) as file:
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=None if columns is None else list(columns)):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is no Parquet file, or is damaged ({str(error).splitlines()[0]})") from error
