@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-_EXACT_CLUSTERS = 20  # 2^20 sign patterns are summed in under a tenth of a second
+_EXACT_CLUSTERS = 16  # 2^16 sign patterns are summed in about a millisecond
+_EXACT_STEPS = 1 << 20
+_DRAWN_AT_ONCE = 1 << 21  # bounds the memory of draws
 _ROUNDING = 1e-9  # equal shares of different sums differ by less than this
 
 Floats = NDArray[np.float64]
@@ -294,8 +296,9 @@ def statistic_interval(
 def sign_flip_p_value(differences: ArrayLike, *, draws: int = 100_000, seed: int = 0) -> float:
     """Two-sided p-value of no difference between two models: each cluster's difference could have either sign.
 
-    Exact where all differences are of one size (then it is McNemar's exact test) or at most 20 are not 0; else from
-    seeded draws, where the observed signs count as one of them, so that it is never 0.
+    Exact where all differences are of one size (then it is McNemar's exact test), where they are whole multiples of the
+    smallest one, or where at most 16 are not 0; else from seeded draws, where the observed signs count as one of them,
+    so that it is never 0.
 
     Args:
         differences: [clusters] first model minus second, in the weight that the claimed mean gives each cluster.
@@ -316,14 +319,39 @@ def sign_flip_p_value(differences: ArrayLike, *, draws: int = 100_000, seed: int
     kinds, counts = np.unique(sizes, return_counts=True)
     if len(kinds) == 1:
         return _mcnemar(int((values > 0).sum()), int((values < 0).sum()))
+    steps = np.rint(kinds / kinds[0])
+    if np.abs(kinds / kinds[0] - steps).max() < _ROUNDING and steps @ counts <= _EXACT_STEPS:
+        return _sign_flip_of_steps(steps, counts, observed / kinds[0])
     if sizes.size <= _EXACT_CLUSTERS:
         sums = np.zeros(1)
         for size in sizes:
             sums = np.concatenate([sums + size, sums - size])
         return float((np.abs(sums) >= observed).mean())
+    return _sign_flip_by_draws(kinds, counts, observed, draws, seed)
+
+
+def _sign_flip_of_steps(steps: Floats, counts: NDArray[np.intp], observed: float) -> float:
+    """Exact: the distribution of a sum of whole steps of either sign, from its characteristic function."""
+    most = int(steps @ counts)
+    length = 1 << most.bit_length()
+    angles = np.pi * np.arange(length // 2 + 1) / length
+    waves = np.ones_like(angles, dtype=np.complex128)
+    for step, count in zip(steps, counts, strict=True):
+        waves *= np.cos(step * angles) ** count
+    waves *= np.exp(-1j * most * angles)  # the sum of the positive ones is counted, 0 to `most`
+    chances = np.fft.irfft(waves, length)[: most + 1]
+    sums = np.abs(2 * np.arange(most + 1) - most)
+    extreme = float(chances[sums >= observed].sum())
+    least = 2 * math.pow(0.5, int(counts.sum()))  # all of one sign; rounding may leave less
+    return min(1.0, max(extreme, least))
+
+
+def _sign_flip_by_draws(kinds: Floats, counts: NDArray[np.intp], observed: float, draws: int, seed: int) -> float:
     rng = np.random.Generator(np.random.PCG64(seed))
-    positive = rng.binomial(counts, 0.5, size=(draws, len(counts)))
-    extreme = int((np.abs((2 * positive - counts) @ kinds) >= observed).sum())
+    extreme, at_once = 0, max(1, _DRAWN_AT_ONCE // len(kinds))
+    for start in range(0, draws, at_once):
+        positive = rng.binomial(counts, 0.5, size=(min(at_once, draws - start), len(counts)))
+        extreme += int((np.abs((2 * positive - counts) @ kinds) >= observed).sum())
     return (extreme + 1) / (draws + 1)
 
 
@@ -405,8 +433,8 @@ def paired_difference(
     difference = math.fsum(changes)
     weights = all_ @ subset_weights
     heaviest = float(((all_ * subset_weights) ** 2).sum(axis=0).max() * all_.shape[1])
-    low, high = _difference_bounds(changes, weights, heaviest, (1 + level) / 2)
-    lower, upper = _difference_bounds(changes, weights, heaviest, level)
+    low, high = map(float, difference_bounds(changes, weights, heaviest, (1 + level) / 2))
+    lower, upper = map(float, difference_bounds(changes, weights, heaviest, level))
     worse, better = (p / 2 if sign * difference > 0 else 1.0 for sign in (-1, 1))
     return PairedDifference(
         clusters=len(changes),
@@ -425,27 +453,38 @@ def paired_difference(
     )
 
 
-def _difference_bounds(changes: Floats, weights: Floats, heaviest: float, level: float) -> tuple[float, float]:
-    """One-sided bounds of gain less loss, each of the level on its own."""
-    gains, losses = np.maximum(changes, 0.0), np.maximum(-changes, 0.0)
-    gain, loss = float(gains.sum()), float(losses.sum())
-    gain_low, gain_high = _share_bounds(gains, weights, heaviest, level)
-    loss_low, loss_high = _share_bounds(losses, weights, heaviest, level)
-    apart = gains - gain * weights, losses - loss * weights
-    spread = math.sqrt(float((apart[0] ** 2).sum() * (apart[1] ** 2).sum()))
-    correlation = float((apart[0] * apart[1]).sum()) / spread if spread > 0 else 0.0
+def difference_bounds(
+    changes: ArrayLike, weights: ArrayLike, heaviest: ArrayLike, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """One-sided bounds of a paired difference, each of the level on its own, for any number of comparisons at once.
 
-    def distance(of_gain: float, of_loss: float) -> float:
-        return math.sqrt(max(0.0, of_gain**2 + of_loss**2 - 2 * correlation * of_gain * of_loss))
+    Args:
+        changes: [..., clusters] what each cluster adds to the difference, at most its weight either way.
+        weights: [..., clusters] what it could add; they add up to 1.
+        heaviest: [...] weight of an imagined cluster: that of the clusters that a result usually lies in, in the subset
+            where it is highest. For equal clusters 1 divided by their number.
 
-    difference = gain - loss
-    lower = difference - distance(gain - gain_low, loss_high - loss)
-    upper = difference + distance(gain_high - gain, loss - loss_low)
-    return max(-1.0, lower), min(1.0, upper)
+    Returns:
+        Lower and upper bounds, [...], in [-1, 1].
+    """
+    by, weigh, imagined = (np.asarray(values, dtype=np.float64) for values in (changes, weights, heaviest))
+    gains, losses = np.maximum(by, 0.0), np.maximum(-by, 0.0)
+    gain, loss = gains.sum(axis=-1), losses.sum(axis=-1)
+    gain_low, gain_high = _share_bounds(gains, weigh, imagined, level)
+    loss_low, loss_high = _share_bounds(losses, weigh, imagined, level)
+    correlation = _gain_loss_correlation(gains, losses, weigh, imagined)
+
+    def distance(of_gain: Floats, of_loss: Floats) -> Floats:
+        square = of_gain**2 + of_loss**2 - 2 * correlation * of_gain * of_loss
+        return np.asarray(np.sqrt(np.maximum(square, 0.0)))  # rounding may leave a square a hair below 0
+
+    lower = gain - loss - distance(gain - gain_low, loss_high - loss)
+    upper = gain - loss + distance(gain_high - gain, loss - loss_low)
+    return np.maximum(lower, -1.0), np.minimum(upper, 1.0)
 
 
-def _share_bounds(parts: Floats, weights: Floats, heaviest: float, level: float) -> tuple[float, float]:
-    """One-sided bounds of a sum of parts, each between 0 and its cluster's weight, weights adding up to 1.
+def _share_bounds(parts: Floats, weights: Floats, imagined: Floats, level: float) -> tuple[Floats, Floats]:
+    """One-sided bounds of a sum of parts, each between 0 and its cluster's weight.
 
     One more cluster is imagined, wholly yes for the upper bound and wholly no for the lower one; the bounds are the
     quantiles of the beta distribution with the mean and variance of all. With equal weights and one yes or no per
@@ -453,18 +492,32 @@ def _share_bounds(parts: Floats, weights: Floats, heaviest: float, level: float)
     """
     from scipy.special import betaincinv
 
-    n, share = len(parts), float(parts.sum())
+    n, share = parts.shape[-1], parts.sum(axis=-1)
 
-    def quantile(imagined: float, probability: float) -> float:
-        mean = (share + imagined) / (1 + heaviest)
-        if not 0 < mean < 1:
-            return mean
-        squares = float(((parts - mean * weights) ** 2).sum()) + (imagined - mean * heaviest) ** 2
-        variance = squares / (1 + heaviest) ** 2 * (n + 1) / (n + 2)
-        size = mean * (1 - mean) / variance - 1
-        return float(betaincinv(mean * size, (1 - mean) * size, probability))
+    def quantile(added: Floats | float, probability: float) -> Floats:
+        mean = (share + added) / (1 + imagined)
+        squares = ((parts - mean[..., None] * weights) ** 2).sum(axis=-1) + (added - mean * imagined) ** 2
+        variance = squares / (1 + imagined) ** 2 * ((n + 1) / (n + 2))
+        inside = (mean > _ROUNDING) & (mean < 1 - _ROUNDING)
+        # the mean of what is all yes or all no has no beta distribution, it is its own bound
+        size = np.divide(mean * (1 - mean), variance, out=np.full_like(mean, 3.0), where=inside) - 1
+        middle = np.where(inside, mean, 0.5)
+        bound: Floats = np.where(inside, betaincinv(middle * size, (1 - middle) * size, probability), mean)
+        return bound
 
-    return min(share, quantile(0.0, 1 - level)), max(share, quantile(heaviest, level))
+    return np.minimum(share, quantile(0.0, 1 - level)), np.maximum(share, quantile(imagined, level))
+
+
+def _gain_loss_correlation(gains: Floats, losses: Floats, weights: Floats, imagined: Floats) -> Floats:
+    """Over clusters, with one imagined that is all gain and one that is all loss, so that it is there at every n."""
+    sides = []
+    for parts, first, second in ((gains, 1.0, 0.0), (losses, 0.0, 1.0)):
+        mean = (parts.sum(axis=-1) + imagined) / (1 + 2 * imagined)
+        apart = parts - mean[..., None] * weights
+        more = [((part - mean) * imagined)[..., None] for part in (first, second)]
+        sides.append(np.concatenate([apart, *more], axis=-1))
+    deviations = [np.sqrt((side**2).sum(axis=-1)) for side in sides]
+    return np.asarray((sides[0] * sides[1]).sum(axis=-1) / (deviations[0] * deviations[1]))
 
 
 def _smallest_effect(changes: Floats, weights: Floats) -> float | None:

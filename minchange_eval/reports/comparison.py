@@ -5,23 +5,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from minchange_eval.core.errors import NotComparableError
-from minchange_eval.core.outcomes import QueryOutcome
-from minchange_eval.core.record import RunRecord
-from minchange_eval.core.statistics import RESAMPLES, PairedDifference, holm
-from minchange_eval.reports.pairing import (
-    MetricResults,
-    benchmarks_of,
-    difference_of,
-    require_same_queries,
-    results_of,
-)
+from minchange_eval.core.record import RunRecord, TaskRecord
+from minchange_eval.core.slim_records import require_whole, slim
+from minchange_eval.core.statistics import RESAMPLES, holm
+from minchange_eval.reports.comparability import require_comparable
+from minchange_eval.reports.pairing import MetricResults, benchmarks_of, difference_of, paired_results
+
+__all__ = ["Comparison", "DifferenceRow", "Flips", "compare"]
 
 
 class _Frozen(BaseModel):
@@ -29,11 +28,11 @@ class _Frozen(BaseModel):
 
 
 class Flips(_Frozen):
-    """Items whose result in a metric changed, worst first.
+    """Items whose result in a metric changed, worst first: by results that turned, then by how far the answer is behind.
 
     Attributes:
-        to_right: items that the second model gets more of; those that the first one had most wrong come first.
-        to_wrong: items that it gets less of; those that it has most wrong come first.
+        to_right: items that the second model gets more of, by how wrong the first one had them.
+        to_wrong: items that it gets less of, by how wrong it has them.
     """
 
     to_right: tuple[str, ...]
@@ -93,12 +92,14 @@ class Comparison(_Frozen):
     Attributes:
         first, second: names of the models.
         protocol: whose reading of the answers.
+        synthetic: data sets that this project's generators drew.
         rows: by benchmark; within it by metric, the whole before its slices.
     """
 
     first: str
     second: str
     protocol: Literal["ours", "published"]
+    synthetic: tuple[str, ...] = ()
     rows: tuple[DifferenceRow, ...]
 
 
@@ -107,84 +108,110 @@ def compare(
     second: RunRecord,
     *,
     protocol: Literal["ours", "published"] = "ours",
+    names: tuple[str, str] = ("first", "second"),
     draws: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare a second run with a first one on the benchmarks that both hold, query by query.
+    """Compare a second run with a first one, query by query.
 
     Args:
+        first, second: whole records or slim ones.
         protocol: this project's reading of the answers, or each paper's own where it has one.
+        names: what the two are called in a message.
         draws, seed: of the sign-flip test, where it is not exact.
 
     Raises:
-        NotComparableError: no benchmark in common, or other queries.
-        IncompleteError: a set lacks queries, or nothing was asked.
+        IncompleteError, NotComparableError: see `require_comparable`.
+        UsageError: a slim record for a paper's reading.
     """
-    known = benchmarks_of(second)
-    shared = [name for name in benchmarks_of(first) if name in known]
-    if not shared:
-        raise NotComparableError(
-            f"the records have no benchmark in common: {', '.join(benchmarks_of(first)) or 'none'} in the first, "
-            f"{', '.join(known) or 'none'} in the second; run both models on the same tasks"
-        )
-    rows = [row for name in shared for row in _rows(first, second, name, protocol, draws, seed)]
-    return Comparison(first=first.model.name, second=second.model.name, protocol=protocol, rows=tuple(rows))
-
-
-def _rows(
-    first: RunRecord,
-    second: RunRecord,
-    benchmark: str,
-    protocol: Literal["ours", "published"],
-    draws: int,
-    seed: int,
-) -> list[DifferenceRow]:
-    asked = [_outcomes(record, benchmark) for record in (first, second)]
-    require_same_queries(benchmark, *asked)
-    reading = benchmarks_of(first)[benchmark][0].protocol if protocol == "published" else "ours"
-    pairs = zip(*(results_of(record, benchmark, reading) for record in (first, second)), strict=True)
-    found = [
-        (metric, part, entries, ours, theirs, difference_of(ours, theirs, entries, draws=draws, seed=seed))
-        for ours, theirs in pairs
-        for metric, part, entries in ours.parts()
+    require_comparable(first, second, names)
+    if protocol == "published":
+        for record, name in zip((first, second), names, strict=True):
+            require_whole(record, "a paper's reading of the answers", name)
+    if first.slim_of or second.slim_of:
+        first, second = slim(first), slim(second)
+    rows = [
+        row
+        for name, tasks in _shared_benchmarks(first, second).items()
+        for row in _rows(_Pair(first, second, name, tasks), protocol, draws, seed)
     ]
-    worse = holm([row[-1].p_worse for row in found])
-    better = holm([row[-1].p_better for row in found])
-    return [_row(benchmark, *row, holm_worse=worse[i], holm_better=better[i]) for i, row in enumerate(found)]
+    return Comparison(
+        first=first.model.name,
+        second=second.model.name,
+        protocol=protocol,
+        synthetic=tuple(sorted({task.dataset for task in first.tasks if task.synthetic})),
+        rows=tuple(rows),
+    )
 
 
-def _outcomes(record: RunRecord, benchmark: str) -> list[QueryOutcome]:
-    return [outcome for task in benchmarks_of(record)[benchmark] for outcome in record.outcomes[task.name]]
+def _shared_benchmarks(first: RunRecord, second: RunRecord) -> dict[str, tuple[TaskRecord, ...]]:
+    """Groups that both records have, then tasks that are in none of those: they are the same in both."""
+    common = {name: members for name, members in first.groups.items() if second.groups.get(name) == members}
+    return benchmarks_of(first.model_copy(update={"groups": common}))
 
 
-def _row(
-    benchmark: str,
-    metric: str,
-    part: str,
-    entries: NDArray[np.bool_],
+@dataclass(frozen=True)
+class _Pair:
+    first: RunRecord
+    second: RunRecord
+    benchmark: str
+    tasks: tuple[TaskRecord, ...]
+
+
+def _rows(pair: _Pair, protocol: Literal["ours", "published"], draws: int, seed: int) -> list[DifferenceRow]:
+    reading = pair.tasks[0].protocol if protocol == "published" else "ours"
+    results = zip(*paired_results(pair.first, pair.second, pair.tasks, reading), strict=True)
+    found = [
+        (part, one, other, difference_of(one, other, part[2], draws=draws, seed=seed))
+        for one, other in results
+        for part in one.parts()
+    ]
+    worse = holm([paired.p_worse for *_, paired in found])
+    better = holm([paired.p_better for *_, paired in found])
+    margins = _margins(pair.first, pair.tasks), _margins(pair.second, pair.tasks)
+    return [
+        DifferenceRow(
+            benchmark=pair.benchmark,
+            metric=metric,
+            slice=part,
+            n=int(one.totals[entries].sum()),
+            items=len({item for item, inside in zip(one.items, entries.tolist(), strict=True) if inside}),
+            holm_worse=worse[place],
+            holm_better=better[place],
+            first_unscored=int(one.unscored[entries].sum()),
+            second_unscored=int(other.unscored[entries].sum()),
+            flips=_flips(one, other, entries, margins),
+            **vars(paired),
+        )
+        for place, ((metric, part, entries), one, other, paired) in enumerate(found)
+    ]
+
+
+def _margins(record: RunRecord, tasks: Iterable[TaskRecord]) -> dict[str, float]:
+    """By item, how far the right candidate of its worst query is ahead of the best wrong one; below 0 it is behind."""
+    margins: dict[str, float] = {}
+    for outcome in (outcome for task in tasks for outcome in record.outcomes[task.name]):
+        scores = [-math.inf if score is None else score for score in outcome.scores or ()]
+        wrong = [score for place, score in enumerate(scores) if place not in outcome.answers]
+        if wrong and -math.inf not in scores:
+            margin = max(scores[place] for place in outcome.answers) - max(wrong)
+            margins[outcome.item_id] = min(margin, margins.get(outcome.item_id, margin))
+    return margins
+
+
+def _flips(
     first: MetricResults,
     second: MetricResults,
-    paired: PairedDifference,
-    *,
-    holm_worse: float,
-    holm_better: float,
-) -> DifferenceRow:
-    items = [item for item, inside in zip(first.items, entries.tolist(), strict=True) if inside]
-    change = (second.hits - first.hits)[entries].tolist()
-    changed = sorted(zip(change, items, strict=True))
-    return DifferenceRow(
-        benchmark=benchmark,
-        metric=metric,
-        slice=part,
-        n=int(first.totals[entries].sum()),
-        items=len(set(items)),
-        holm_worse=holm_worse,
-        holm_better=holm_better,
-        first_unscored=int(first.unscored[entries].sum()),
-        second_unscored=int(second.unscored[entries].sum()),
-        flips=Flips(
-            to_right=tuple(item for by, item in reversed(changed) if by > 0),
-            to_wrong=tuple(item for by, item in changed if by < 0),
-        ),
-        **vars(paired),
-    )
+    entries: NDArray[np.bool_],
+    margins: tuple[dict[str, float], dict[str, float]],
+) -> Flips:
+    change: dict[str, int] = {}
+    for place in np.flatnonzero(entries & (first.hits != second.hits)).tolist():
+        item = first.items[place]
+        change[item] = change.get(item, 0) + int(second.hits[place] - first.hits[place])
+
+    def worst_first(sign: int, margin: dict[str, float]) -> tuple[str, ...]:
+        turned = [item for item, by in change.items() if by * sign > 0]
+        return tuple(sorted(turned, key=lambda item: (-abs(change[item]), margin.get(item, 0.0), item)))
+
+    return Flips(to_right=worst_first(1, margins[0]), to_wrong=worst_first(-1, margins[1]))

@@ -1,29 +1,31 @@
 """Two runs' results on the same sets, side by side: paired by what was asked, never by row number.
 
-A metric's results are arrays with one entry an item and subset, in an order that depends on the data alone. So two
-models' arrays of one benchmark belong together entry by entry, and a table of many models compares them without going
-back to the records.
+A metric's results are arrays with one entry an item and subset, in an order that depends on the data alone. So models'
+arrays of one benchmark belong together entry by entry, and a table of many models compares them without going back to
+the records: `results_of_all`, then `level_with_best`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minchange_eval.core.errors import IncompleteError, NotComparableError
 from minchange_eval.core.outcomes import QueryOutcome
-from minchange_eval.core.readings import Protocol
+from minchange_eval.core.readings import Protocol, published_hit
 from minchange_eval.core.record import RunRecord, TaskRecord
-from minchange_eval.core.statistics import RESAMPLES, PairedDifference, paired_difference
+from minchange_eval.core.statistics import LEVEL, RESAMPLES, PairedDifference, holm, paired_difference
 from minchange_eval.core.tallies import MetricTallies, asked_items
+
+__all__ = ["MetricResults", "benchmarks_of", "difference_of", "level_with_best", "results_of", "results_of_all"]
 
 # a model that says "true" more often is no better or worse for it
 _NO_CLAIM = "yes_rate"
-# what makes a query the same one, beside its id and the data's fingerprint
-_CONTENT = ("item_id", "subset", "direction", "candidates", "answers", "images", "form", "order", "slices")
+_OF_WHOLE_SETS = ("text_score", "image_score", "group_score")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class MetricResults:
         column, cluster: [entries] its column, and its cluster among those of the benchmark.
         hits, totals: [entries] yes results of how many.
         unscored: [entries] queries without an answer among those that were read.
+        queries: [entries] ids of the queries that were read.
     """
 
     name: str
@@ -46,19 +49,26 @@ class MetricResults:
     columns: tuple[str, ...]
     sliced: bool
     items: tuple[str, ...]
-    column: NDArray[np.intp]
-    cluster: NDArray[np.intp]
+    column: NDArray[np.int64]
+    cluster: NDArray[np.int64]
     hits: NDArray[np.int64]
     totals: NDArray[np.int64]
     unscored: NDArray[np.int64]
+    queries: tuple[tuple[str, ...], ...]
 
     def parts(self) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
         """Metric, slice and entries of each value: the whole first (slice ""), then each column that is not all."""
         if not self.sliced:
             yield self.name, "", np.ones(len(self.items), dtype=np.bool_)
-        if self.sliced or (len(self.columns) > 1 and self.columns != ("",)):
+        if self.sliced or len(self.columns) > 1:
             for number, column in enumerate(self.columns):
                 yield self.name_of_columns, column, self.column == number
+
+    def asks_the_same(self, other: MetricResults) -> bool:
+        """Whether entry by entry both are of the same items, subsets, clusters and number of results."""
+        mine, others = ((of.name, of.columns, of.items) for of in (self, other))
+        names = ("column", "cluster", "totals")
+        return mine == others and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
 
 def benchmarks_of(record: RunRecord) -> dict[str, tuple[TaskRecord, ...]]:
@@ -69,18 +79,24 @@ def benchmarks_of(record: RunRecord) -> dict[str, tuple[TaskRecord, ...]]:
     return {name: (task,) for name, task in tasks.items() if name not in grouped} | together
 
 
-def results_of(record: RunRecord, benchmark: str, protocol: Protocol = "ours") -> tuple[MetricResults, ...]:
-    """The results of a task or group in every metric that is a share of yes/no results and says better or worse.
+def results_of(
+    record: RunRecord, tasks: Sequence[TaskRecord], protocol: Protocol = "ours"
+) -> tuple[MetricResults, ...]:
+    """The results of tasks together in every metric that is a share of yes/no results and says better or worse.
 
     Raises:
         IncompleteError: a set lacks queries, or nothing was asked.
     """
-    tasks = benchmarks_of(record)[benchmark]
-    outcomes = [outcome for task in tasks for outcome in record.outcomes.get(task.name, ())]
+    outcomes = _outcomes(record, tasks)
     if not outcomes:
-        raise IncompleteError(f"{benchmark}: the record holds no query of it; run the task again")
+        names = ", ".join(task.name for task in tasks)
+        raise IncompleteError(f"{names}: expected queries, the record holds none; evaluate the model again")
     tallies = asked_items(outcomes, protocol).tallies(tasks[0].kind)
     return tuple(_results(metric) for metric in tallies if metric.tallies and metric.name != _NO_CLAIM)
+
+
+def _outcomes(record: RunRecord, tasks: Sequence[TaskRecord]) -> list[QueryOutcome]:
+    return [outcome for task in tasks for outcome in record.outcomes.get(task.name, ())]
 
 
 def _results(metric: MetricTallies) -> MetricResults:
@@ -101,7 +117,94 @@ def _results(metric: MetricTallies) -> MetricResults:
         hits=array(tally.hits for tally in metric.tallies),
         totals=array(tally.total for tally in metric.tallies),
         unscored=array(sum(query.unscored for query in tally.read) for tally in metric.tallies),
+        queries=tuple(tuple(query.query_id for query in tally.read) for tally in metric.tallies),
     )
+
+
+def results_of_all(
+    records: Sequence[RunRecord], benchmark: str, protocol: Literal["ours", "published"] = "ours"
+) -> list[tuple[MetricResults, ...]]:
+    """The results of many models on one benchmark, each as `results_of` gives them.
+
+    Sets and questions are laid out once; a further model costs little more than reading its verdicts.
+
+    Raises:
+        NotComparableError: a record asks other queries than the first one.
+        IncompleteError: as in `results_of`.
+    """
+    first, *others = records
+    tasks = benchmarks_of(first)[benchmark]
+    reading = tasks[0].protocol if protocol == "published" else "ours"
+    results = [results_of(first, tasks, reading)]
+    layout, filler = _layout(first, tasks), _Filler(results[0])
+    for record in others:
+        same = _layout(record, tasks) == layout
+        found = filler.filled(_outcomes(record, tasks), reading) if same else None
+        results.append(found or paired_results(first, record, tasks, reading, known=results[0])[1])
+    return results
+
+
+def _layout(record: RunRecord, tasks: Sequence[TaskRecord]) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(outcome.query_id, outcome.item_id, outcome.images) for outcome in _outcomes(record, tasks)]
+
+
+class _Filler:
+    """Another model's hits in the entries of one whose queries are the same, where they are sums of its verdicts."""
+
+    def __init__(self, results: tuple[MetricResults, ...]) -> None:
+        self._results = results
+        ids = {query: None for metric in results for queries in metric.queries for query in queries}
+        self._number = {query: index for index, query in enumerate(ids)}
+        self._read = [
+            np.fromiter((self._number[query] for queries in metric.queries for query in queries), dtype=np.intp)
+            for metric in results
+        ]
+        self._start = [np.cumsum([0, *map(len, metric.queries[:-1])]) for metric in results]
+
+    def filled(self, outcomes: Sequence[QueryOutcome], protocol: Protocol) -> tuple[MetricResults, ...] | None:
+        """None where a question was asked in several forms, or a metric is no plain count of right queries."""
+        plain = {outcome.query_id for outcome in outcomes if not outcome.form} == self._number.keys()
+        if not plain or any(metric.name in ("consistency", "answered") for metric in self._results):
+            return None
+        hit, unscored = np.zeros((2, len(outcomes)), dtype=np.int64)
+        for outcome in outcomes:
+            number = self._number[outcome.query_id]
+            hit[number] = outcome.hit if protocol == "ours" else published_hit(outcome, protocol)
+            unscored[number] = outcome.unscored
+        found: dict[str, NDArray[np.int64]] = {}
+        filled = []
+        for metric, read, start in zip(self._results, self._read, self._start, strict=True):
+            hits = np.add.reduceat(hit[read], start)
+            if metric.name in _OF_WHOLE_SETS:
+                hits = (hits == np.diff([*start, len(read)])).astype(np.int64)
+                found[metric.name] = hits
+            elif metric.name == "pair_mean":
+                hits = np.sum([found[name] for name in _OF_WHOLE_SETS], axis=0)
+            filled.append(replace(metric, hits=hits, unscored=np.add.reduceat(unscored[read], start)))
+        return tuple(filled)
+
+
+def paired_results(
+    first: RunRecord,
+    second: RunRecord,
+    tasks: Sequence[TaskRecord],
+    protocol: Protocol = "ours",
+    *,
+    known: tuple[MetricResults, ...] | None = None,
+) -> tuple[tuple[MetricResults, ...], tuple[MetricResults, ...]]:
+    """The results of two models on the same tasks, entry by entry of the same items; `known` are the first's.
+
+    Raises:
+        NotComparableError: they are not.
+        IncompleteError: as in `results_of`.
+    """
+    one, other = known or results_of(first, tasks, protocol), results_of(second, tasks, protocol)
+    if len(one) != len(other) or not all(mine.asks_the_same(its) for mine, its in zip(one, other, strict=True)):
+        raise NotComparableError(
+            f"{', '.join(task.name for task in tasks)}: expected the same sets, images and slices in both records, got "
+            "others; evaluate both models with the same tasks, data and version of this package"
+        )
+    return one, other
 
 
 def difference_of(
@@ -124,22 +227,29 @@ def difference_of(
     return paired_difference(summed(first.hits), summed(second.hits), summed(first.totals), draws=draws, seed=seed)
 
 
-def require_same_queries(benchmark: str, first: Sequence[QueryOutcome], second: Sequence[QueryOutcome]) -> None:
-    """Every query of one record is in the other and asks the same.
+def level_with_best(
+    models: Sequence[MetricResults], entries: NDArray[np.bool_], *, draws: int = 2000, seed: int = 0
+) -> tuple[int, tuple[bool, ...]]:
+    """The best of several models in one value of a metric, and whether it is significantly ahead of each.
 
-    Raises:
-        NotComparableError: how many are not, and the first of them.
+    Args:
+        models: results of one metric, from `results_of_all`.
+        entries: one of the metric's `parts`, the same for all.
+
+    Returns:
+        The best one's place (the first of equal ones), and for each model whether it is level with the best: the claim
+        that it is worse, one-sided at 5 %, fails after Holm over the models. The best is level with itself.
     """
-    mine, others = ({outcome.query_id: outcome for outcome in outcomes} for outcomes in (first, second))
-    alone = sorted(mine.keys() ^ others.keys())
-    if alone:
-        raise NotComparableError(
-            f"{benchmark}: {len(alone)} queries are in one record only, {alone[0]!r} first; run both on the same sets"
-        )
-    for query_id, query in mine.items():
-        for name in _CONTENT:
-            if getattr(query, name) != getattr(others[query_id], name):
-                raise NotComparableError(
-                    f"{benchmark}: query {query_id!r} has {name} {getattr(query, name)!r} in one record and "
-                    f"{getattr(others[query_id], name)!r} in the other; run both with one version of this package"
-                )
+    values = [_value(model, entries) for model in models]
+    best = values.index(max(values))
+    others = [place for place in range(len(models)) if place != best]
+    worse = [difference_of(models[best], models[place], entries, draws=draws, seed=seed).p_worse for place in others]
+    adjusted = dict(zip(others, holm(worse), strict=True))
+    return best, tuple(adjusted.get(place, 1.0) > 1 - LEVEL for place in range(len(models)))
+
+
+def _value(results: MetricResults, entries: NDArray[np.bool_]) -> float:
+    column = results.column[entries]
+    totals = np.bincount(column, weights=results.totals[entries])
+    hits = np.bincount(column, weights=results.hits[entries])
+    return float((hits[totals > 0] / totals[totals > 0]).mean())

@@ -301,14 +301,32 @@ def test_one_yes_or_no_per_cluster_is_mcnemars_exact_test(first: int, second: in
 
 
 def test_draws_come_near_the_exact_value_and_never_give_zero() -> None:
-    differences = [1] * 14 + [2] * 4 + [-1] * 3 + [-2] * 2  # 23 clusters: drawn
+    size = math.sqrt(2)  # no multiple of 1: drawn
+    differences = [1] * 14 + [size] * 4 + [-1] * 3 + [-size] * 2
     exact = 0.0
-    for ones, twos in itertools.product(range(18), range(7)):
-        if abs((2 * ones - 17) + 2 * (2 * twos - 6)) >= 15:
-            exact += math.comb(17, ones) * math.comb(6, twos) / 2**23
+    for ones, others in itertools.product(range(18), range(7)):
+        if abs((2 * ones - 17) + size * (2 * others - 6)) >= 11 + 2 * size - 1e-9:
+            exact += math.comb(17, ones) * math.comb(6, others) / 2**23
     assert sign_flip_p_value(differences) == pytest.approx(exact, abs=0.003)
-    assert sign_flip_p_value([1.0, 2.0] * 500) == pytest.approx(1 / 100_001)
+    assert sign_flip_p_value([1.0, size] * 500) == pytest.approx(1 / 100_001)
     assert sign_flip_p_value(differences) == sign_flip_p_value(differences[::-1])
+
+
+@given(st.lists(st.integers(-9, 9), min_size=17, max_size=40))
+def test_whole_steps_are_exact_at_any_number_of_clusters(differences: list[int]) -> None:
+    sums = {0: 1}
+    for size in (abs(difference) for difference in differences if difference):
+        sums = {
+            total: sums.get(total - size, 0) + sums.get(total + size, 0)
+            for total in {one + sign * size for one in sums for sign in (1, -1)}
+        }
+    extreme = sum(ways for total, ways in sums.items() if abs(total) >= abs(sum(differences)))
+    assert sign_flip_p_value(differences) == pytest.approx(extreme / sum(sums.values()), abs=1e-10)
+
+
+def test_no_p_value_is_lower_than_that_of_all_of_one_sign() -> None:
+    assert sign_flip_p_value([1, 2] * 30) == 2 * 0.5**60
+    assert sign_flip_p_value([1, 2] * 5000) >= 0
 
 
 def test_the_sign_flip_test_keeps_its_level() -> None:
