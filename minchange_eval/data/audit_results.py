@@ -113,6 +113,7 @@ class BestRule(_Model):
 
     Attributes:
         asks: what is to be found.
+        variant: of the task that shows what the rules read: `raw` for options as released, else empty.
         name: the rule that was chosen most often.
         chosen: rule -> folds that chose it.
         p: two-sided, against chance.
@@ -120,6 +121,7 @@ class BestRule(_Model):
     """
 
     asks: Asks
+    variant: str = ""
     name: str
     chosen: dict[str, int]
     p: float
@@ -153,10 +155,11 @@ class AuditResult(_Model):
     bests: tuple[BestRule, ...]
     unread: str = ""
 
-    def blind(self, metric: str, subset: str = "") -> tuple[BestRule, Share] | None:
+    def blind(self, metric: str, subset: str = "", variant: str = "") -> tuple[BestRule, Share] | None:
         """The best rule's result in a metric of the run record; None where no rule answers what the metric asks."""
         for best in self.bests:
-            if share := best.share(metric, subset):
+            share = best.share(metric, subset)
+            if share and best.variant == variant:
                 return best, share
         return None
 
