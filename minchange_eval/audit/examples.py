@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of a file; several of one kind are read one after the other.
+    """Columns of a file that were asked for by name; None takes the usual name (`image`, `caption`, `id`), if there.
+
+    Several columns of one kind are read one after the other.
 
     Attributes:
         image: path, address, bytes, or the Hub's {bytes, path}; or lists of them.
@@ -51,9 +53,50 @@ class Columns:
         example_id: a text or number; where a file has none, the row number from 0 stands for it and is not compared.
     """
 
-    image: tuple[str, ...] = ("image",)
-    caption: tuple[str, ...] = ("caption",)
-    example_id: str = "id"
+    image: tuple[str, ...] | None = None
+    caption: tuple[str, ...] | None = None
+    example_id: str | None = None
+
+    @classmethod
+    def asked_for(cls, image: str | None, caption: str | None, example_id: str | None) -> Columns:
+        """From flags, names separated by commas."""
+        return cls(
+            None if image is None else tuple(image.split(",")),
+            None if caption is None else tuple(caption.split(",")),
+            example_id,
+        )
+
+    def of(self, path: Path, there: Collection[str]) -> _Present:
+        """What of them a file has.
+
+        Raises:
+            DataError: one that was asked for is missing, or there is neither image nor caption.
+        """
+        wanted = [*(self.image or ()), *(self.caption or ()), *([self.example_id] if self.example_id else [])]
+        listed = ", ".join(map(repr, there))
+        if missing := [name for name in wanted if name not in there]:
+            raise DataError(f"{path}: has no column {missing[0]!r}; it has {listed}")
+        image, caption = (
+            asked if asked is not None else (usual,) if usual in there else ()
+            for asked, usual in ((self.image, "image"), (self.caption, "caption"))
+        )
+        if not image and not caption:
+            raise DataError(
+                f"{path}: expected a column 'image' or 'caption', got {listed or 'none'}; "
+                "name them with --image-column and --caption-column"
+            )
+        return _Present(image, caption, self.example_id or ("id" if "id" in there else None))
+
+
+@dataclass(frozen=True)
+class _Present:
+    image: tuple[str, ...]
+    caption: tuple[str, ...]
+    example_id: str | None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (*self.image, *self.caption, *([self.example_id] if self.example_id else []))
 
 
 @dataclass(frozen=True)
@@ -115,43 +158,22 @@ def _of_file(path: Path, columns: Columns | None, images: Path) -> ExampleSource
     first = next(_rows(path, None), None)
     if first is None:
         raise DataError(f"{path}: expected at least one row, got none")
-    present = _present(path, list(first), columns)
-    own_ids = present.example_id in first
+    present = (columns or Columns()).of(path, list(first))
 
     def read() -> Iterator[Example]:
-        wanted = [*present.image, *present.caption, *([present.example_id] if own_ids else [])]
-        for number, row in enumerate(_rows(path, wanted)):
+        for number, row in enumerate(_rows(path, present.all)):
             try:
-                yield _of_row(row, number, present, own_ids, images)
+                yield _of_row(row, number, present, images)
             except BadRowError as error:
                 raise DataError(f"{path} row {number + 1}: {error}; mend or remove it") from error
 
-    return ExampleSource(str(path), None, own_ids, read)
+    return ExampleSource(str(path), None, present.example_id is not None, read)
 
 
-def _present(path: Path, there: Sequence[str], columns: Columns | None) -> Columns:
-    """The columns to read: those asked for, which must be there, or those of the usual names that are."""
-    if columns is None:
-        usual = Columns()
-        columns = Columns(
-            tuple(name for name in usual.image if name in there),
-            tuple(name for name in usual.caption if name in there),
-            usual.example_id,
-        )
-    elif missing := [name for name in (*columns.image, *columns.caption) if name not in there]:
-        raise DataError(f"{path}: has no column {missing[0]!r}; it has {', '.join(map(repr, there))}")
-    if not columns.image and not columns.caption:
-        raise DataError(
-            f"{path}: expected a column 'image' or 'caption', got {', '.join(map(repr, there)) or 'none'}; "
-            "name them with --image-column and --caption-column"
-        )
-    return columns
-
-
-def _of_row(row: Mapping[str, Any], number: int, columns: Columns, own_ids: bool, folder: Path) -> Example:
+def _of_row(row: Mapping[str, Any], number: int, columns: _Present, folder: Path) -> Example:
     images = [_image(value, number, folder) for name in columns.image for value in _values(row, name)]
     captions = [_caption(value, name) for name in columns.caption for value in _values(row, name)]
-    example_id = row.get(columns.example_id) if own_ids else number
+    example_id = number if columns.example_id is None else row.get(columns.example_id)
     if not isinstance(example_id, str | int) or example_id == "":
         raise BadRowError(f"field {columns.example_id!r}: expected a text or a whole number, got {example_id!r}")
     if len(images) == len(captions) > 1:
