@@ -28,7 +28,7 @@ class _Frozen(BaseModel):
 
 
 class Flips(_Frozen):
-    """Items whose result in a metric changed, worst first: by results that turned, then by how far the answer is behind.
+    """Items whose result in a metric changed, worst first: most results turned, then the answer furthest behind.
 
     Attributes:
         to_right: items that the second model gets more of, by how wrong the first one had them.

@@ -79,14 +79,16 @@ def benchmarks_of(record: RunRecord) -> dict[str, tuple[TaskRecord, ...]]:
     return {name: (task,) for name, task in tasks.items() if name not in grouped} | together
 
 
-def results_of(
-    record: RunRecord, tasks: Sequence[TaskRecord], protocol: Protocol = "ours"
-) -> tuple[MetricResults, ...]:
-    """The results of tasks together in every metric that is a share of yes/no results and says better or worse.
+def results_of(record: RunRecord, benchmark: str, protocol: Protocol = "ours") -> tuple[MetricResults, ...]:
+    """The results of one of `benchmarks_of` in every metric that is a share of yes/no results and says better or worse.
 
     Raises:
         IncompleteError: a set lacks queries, or nothing was asked.
     """
+    return _results_of(record, benchmarks_of(record)[benchmark], protocol)
+
+
+def _results_of(record: RunRecord, tasks: Sequence[TaskRecord], protocol: Protocol) -> tuple[MetricResults, ...]:
     outcomes = _outcomes(record, tasks)
     if not outcomes:
         names = ", ".join(task.name for task in tasks)
@@ -135,7 +137,7 @@ def results_of_all(
     first, *others = records
     tasks = benchmarks_of(first)[benchmark]
     reading = tasks[0].protocol if protocol == "published" else "ours"
-    results = [results_of(first, tasks, reading)]
+    results = [_results_of(first, tasks, reading)]
     layout, filler = _layout(first, tasks), _Filler(results[0])
     for record in others:
         same = _layout(record, tasks) == layout
@@ -198,7 +200,7 @@ def paired_results(
         NotComparableError: they are not.
         IncompleteError: as in `results_of`.
     """
-    one, other = known or results_of(first, tasks, protocol), results_of(second, tasks, protocol)
+    one, other = known or _results_of(first, tasks, protocol), _results_of(second, tasks, protocol)
     if len(one) != len(other) or not all(mine.asks_the_same(its) for mine, its in zip(one, other, strict=True)):
         raise NotComparableError(
             f"{', '.join(task.name for task in tasks)}: expected the same sets, images and slices in both records, got "
