@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from benchmarks.process import Clock
 from minchange_eval.audit.caption_overlap import normalised
 from minchange_eval.audit.collection import Collection, SeenImage
-from minchange_eval.audit.contamination import RADIUS, contamination
-from minchange_eval.audit.hamming import distances, pairs_within
+from minchange_eval.audit.contamination import contamination
+from minchange_eval.audit.hamming import HashIndex, distances
 from minchange_eval.audit.image_hash import ImageHash
+from minchange_eval.audit.near_images import RADIUS
 
 VOCABULARY = 30_000
 TEMPLATES = ("a photo of {} {}", "the {} is to the left of the {} in the picture", "there is a {} next to the {}")
@@ -36,9 +37,9 @@ def main() -> None:
     train, evaluation = _hashes(rng, args.train), _hashes(rng, args.eval)
     train[: args.planted] = _near(rng, evaluation[: args.planted])
     for radius in (0, 4, RADIUS, 12):
-        (i, _, _), spent = _timed(lambda radius=radius: pairs_within(train, evaluation, radius))
+        (i, _, _), spent = _timed(lambda radius=radius: HashIndex(train).within(evaluation, radius))
         print(f"hashes within {radius} bits: {len(i):,} pairs, {spent}")
-    (i, j, _), _ = _timed(lambda: pairs_within(train, evaluation, RADIUS))
+    (i, j, _), _ = _timed(lambda: HashIndex(train).within(evaluation, RADIUS))
     assert set(range(args.planted)) <= {a for a, b in zip(i.tolist(), j.tolist(), strict=True) if a == b}
     count, spent = _timed(lambda: _brute_force(train, evaluation[:150], RADIUS))
     print(f"comparing every pair, {len(evaluation[:150])} of {args.eval:,} evaluation hashes: {count:,} pairs, {spent}")

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from minchange_eval.audit.caption_overlap import CONTAINMENT, NGRAM, TEMPLATE_EXAMPLES, CaptionOverlap, Texts, overlap
 from minchange_eval.audit.collection import NONE, Collection
-from minchange_eval.audit.hamming import pairs_within
-from minchange_eval.audit.image_hash import same_colours
+from minchange_eval.audit.image_hash import ImageHash
+from minchange_eval.audit.near_images import RADIUS, near_images
 
 RADIUS = (
     8  # of 64 bits: 100,000 x 15,000 random hashes have 0.7 pairs this close, at 10 bits 20; colours must agree too
@@ -40,7 +40,6 @@ KINDS = {
 WEAK = ("common_caption", "template")  # shown, and no reason to leave a row out
 STRONG = tuple(kind for kind in KINDS if kind not in WEAK)
 _EXAMPLES = 5
-_COLOURS_AT_A_TIME = 1 << 14
 _SHOWN_CHARACTERS = 160
 
 Indices = NDArray[np.intp]
@@ -281,11 +280,9 @@ class _Comparing:
 
     @cached_property
     def _near_images(self) -> tuple[Indices, Indices, NDArray[np.float64]]:
-        (of_train, train), (of_evaluation, evaluation) = _perceptual(self.train), _perceptual(self.evaluation)
-        i, j, distance = pairs_within(train, evaluation, self.radius)
+        (of_train, train), (of_evaluation, evaluation) = _hashed(self.train), _hashed(self.evaluation)
+        j, i, distance = near_images(evaluation, train, self.radius)
         t, e = of_train[i], of_evaluation[j]
-        alike = _same_colours(self.train, self.evaluation, t, e)
-        t, e, distance = t[alike], e[alike], distance[alike]
         order = np.lexsort((t, e, distance))
         t, e, distance = t[order], e[order], distance[order]
         same = set(zip(*(side.tolist() for side in self._same_images), strict=True))
@@ -424,26 +421,9 @@ def _at_hand(collection: Collection, number: int) -> bool:
     return hashed is not None and not hashed.fault
 
 
-def _perceptual(collection: Collection) -> tuple[Indices, NDArray[np.uint64]]:
-    found = [
-        (number, image.hashed.perceptual)
-        for number, image in enumerate(collection.images)
-        if image.hashed is not None and image.hashed.perceptual is not None
-    ]
-    return np.array([n for n, _ in found], dtype=np.intp), np.array([bits for _, bits in found], dtype=np.uint64)
-
-
-def _same_colours(train: Collection, evaluation: Collection, t: Indices, e: Indices) -> NDArray[np.bool_]:
-    alike = np.zeros(len(t), dtype=bool)
-    for start in range(0, len(t), _COLOURS_AT_A_TIME):
-        stretch = slice(start, start + _COLOURS_AT_A_TIME)
-        alike[stretch] = same_colours(_colours(train, t[stretch]), _colours(evaluation, e[stretch]))
-    return alike
-
-
-def _colours(collection: Collection, numbers: Indices) -> NDArray[np.uint8]:
-    hashed = [image.colours for number in numbers if (image := collection.images[number].hashed) is not None]
-    return np.frombuffer(b"".join(hashed), dtype=np.uint8).reshape(len(numbers), -1)
+def _hashed(collection: Collection) -> tuple[Indices, list[ImageHash]]:
+    found = [(number, image.hashed) for number, image in enumerate(collection.images) if image.hashed is not None]
+    return np.array([number for number, _ in found], dtype=np.intp), [hashed for _, hashed in found]
 
 
 def _texts(collection: Collection) -> Texts:

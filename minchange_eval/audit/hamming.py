@@ -31,43 +31,52 @@ def distances(first: Hashes, second: Hashes) -> NDArray[np.uint8]:
     return apart
 
 
-def pairs_within(first: Hashes, second: Hashes, radius: int) -> tuple[Indices, Indices, NDArray[np.uint8]]:
-    """Every pair (i, j) whose hashes differ in at most `radius` bits, sorted by i, then j, with its distance.
+class HashIndex:
+    """Hashes, looked up by the values of their bands; made once, asked often."""
 
-    Args:
-        first: [n] hashes; may hold equal ones, as may `second`, [m].
-        radius: 0 to `MOST_BITS`.
+    def __init__(self, hashes: Hashes) -> None:
+        self._hashes, self._kind = np.unique(hashes, return_inverse=True)
+        self._bands = []
+        for band in range(_BANDS):
+            values = _band(self._hashes, band)
+            order = np.argsort(values, kind="stable")
+            self._bands.append((order, np.searchsorted(values[order], np.arange((1 << _BAND_BITS) + 1))))
 
-    Raises:
-        ValueError: the radius is out of range.
-    """
-    if not 0 <= radius <= MOST_BITS:
-        raise ValueError(f"radius {radius}: expected 0 to {MOST_BITS} bits")
-    kinds_first, of_first = np.unique(first, return_inverse=True)
-    kinds_second, of_second = np.unique(second, return_inverse=True)
-    found = [np.stack(pair) for pair in _candidates(kinds_first, kinds_second, radius)]
-    if not found:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.uint8)
-    i, j = np.unique(np.concatenate(found, axis=1), axis=1)
-    i, j = _expanded(i, j, of_first, of_second)
-    order = np.lexsort((j, i))
-    i, j = i[order], j[order]
-    return i, j, distances(first[i], second[j])
+    def within(self, asked: Hashes, radius: int) -> tuple[Indices, Indices, NDArray[np.uint8]]:
+        """Every pair (i, j) of asked[i] and the index's hash j that differ in at most `radius` bits.
 
+        Args:
+            asked: [n] hashes; may hold equal ones, as may the index.
+            radius: 0 to `MOST_BITS`.
 
-def _candidates(first: Hashes, second: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs within the radius, by the band they were found in: a pair may come several times."""
-    for band in range(_BANDS):
-        values = _band(second, band)
-        order = np.argsort(values, kind="stable")
-        starts = np.searchsorted(values[order], np.arange((1 << _BAND_BITS) + 1))
-        probes = _band(first, band)
-        for flips in _flips(radius // _BANDS):
-            probe = probes ^ flips
-            for i, place in _looked_up(starts[probe], starts[probe + 1]):
-                j = order[place]
-                near = distances(first[i], second[j]) <= radius
-                yield i[near], j[near]
+        Returns:
+            i, j and the distance, sorted by i, then j.
+
+        Raises:
+            ValueError: the radius is out of range.
+        """
+        if not 0 <= radius <= MOST_BITS:
+            raise ValueError(f"radius {radius}: expected 0 to {MOST_BITS} bits")
+        kinds, kind = np.unique(asked, return_inverse=True)
+        found = [np.stack(pair) for pair in self._found(kinds, radius)]
+        if not found:
+            return np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.uint8)
+        of_asked, of_index = np.unique(np.concatenate(found, axis=1), axis=1)
+        apart = distances(kinds[of_asked], self._hashes[of_index])
+        i, j, pair = _expanded(of_asked, of_index, kind, self._kind)
+        order = np.lexsort((j, i))
+        return i[order], j[order], apart[pair[order]]
+
+    def _found(self, asked: Hashes, radius: int) -> Iterator[tuple[Indices, Indices]]:
+        """Pairs of distinct hashes by the band they were found in: a pair may come several times."""
+        for band, (order, starts) in enumerate(self._bands):
+            values = _band(asked, band)
+            for flips in _flips(radius // _BANDS):
+                looked_up = values ^ flips
+                for i, place in _looked_up(starts[looked_up], starts[looked_up + 1]):
+                    j = order[place]
+                    near = distances(asked[i], self._hashes[j]) <= radius
+                    yield i[near], j[near]
 
 
 def _band(hashes: Hashes, band: int) -> Indices:
@@ -102,8 +111,8 @@ def _cuts(hits: Indices) -> Indices:
     return np.flatnonzero(np.diff(np.cumsum(hits) // _CANDIDATES)) + 1
 
 
-def _expanded(i: Indices, j: Indices, of_first: Indices, of_second: Indices) -> tuple[Indices, Indices]:
-    """Pairs of distinct hashes to pairs of positions."""
+def _expanded(i: Indices, j: Indices, of_first: Indices, of_second: Indices) -> tuple[Indices, Indices, Indices]:
+    """Pairs of distinct hashes to pairs of positions, and which pair each comes of."""
     for_i, places_first = _positions(of_first)
     for_j, places_second = _positions(of_second)
     many_i, many_j = for_i[i + 1] - for_i[i], for_j[j + 1] - for_j[j]
@@ -112,6 +121,7 @@ def _expanded(i: Indices, j: Indices, of_first: Indices, of_second: Indices) -> 
     return (
         places_first[for_i[i][of_pair] + within // many_j[of_pair]],
         places_second[for_j[j][of_pair] + within % many_j[of_pair]],
+        of_pair,
     )
 
 
