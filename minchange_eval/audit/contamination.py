@@ -21,10 +21,6 @@ from minchange_eval.audit.collection import NONE, Collection
 from minchange_eval.audit.image_hash import ImageHash
 from minchange_eval.audit.near_images import RADIUS, near_images
 
-RADIUS = (
-    8  # of 64 bits: 100,000 x 15,000 random hashes have 0.7 pairs this close, at 10 bits 20; colours must agree too
-)
-
 # kind -> what it says, strongest first
 KINDS = {
     "pair": "same image and same caption",
