@@ -21,8 +21,12 @@ VERBS = {
     "prepare": ("minchange_eval.cli.prepare", "put a data set into the store, from its release or the Hub"),
     "list": ("minchange_eval.cli.list_data", "show what is prepared, and how to get what is not"),
     "contact-sheet": ("minchange_eval.cli.contact_sheet", "items of a prepared data set as one picture"),
+    "report": ("minchange_eval.cli.report", "runs as a leaderboard with intervals: a page that needs no network, or tables"),
+    "compare": ("minchange_eval.cli.compare", "is the difference between two runs real, and which sets turned"),
     "gate": ("minchange_eval.cli.gate", "did a checkpoint get worse than a margin allows: exit 0, 1 or 6"),
     "slim": ("minchange_eval.cli.slim", "a record small enough to be kept in a repository, for compare and gate"),
+    "reproduce": ("minchange_eval.cli.reproduce", "published numbers: can they be, and do they come back in a run"),
+    "grim": ("minchange_eval.cli.grim", "test a table: can a printed percentage be k of n at all"),
     "doctor": ("minchange_eval.cli.doctor", "check versions, seams to lmms-eval, task names, prepared data, disk"),
     "tasks-path": ("minchange_eval.cli.tasks_path", "print the folder of the lmms-eval task files"),
 }

@@ -1,0 +1,122 @@
+"""`minchange-eval report`: runs as a leaderboard, one file that needs no network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
+
+if TYPE_CHECKING:
+    from minchange_eval.reports.leaderboard import Report
+    from minchange_eval.reports.run_results import RunResults
+
+EXAMPLES = """examples:
+  minchange-eval report run_a.jsonl run_b.jsonl --out report.html
+  minchange-eval report runs/*_record.jsonl --out report.html --gallery 60
+  minchange-eval report runs/*_record.jsonl --format md
+  minchange-eval report run_a.jsonl --protocol published --format csv --out table.csv
+"""
+_FORMATS = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".csv": "csv", ".json": "json"}
+_CHARTED_QUERIES = 130_000  # of which charts and gallery keep every answer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The runs, where the report goes, and what it holds."""
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run records, as lmms_eval writes them")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write; tables are printed without it")
+    parser.add_argument(
+        "--format",
+        choices=("html", "md", "latex", "csv", "json"),
+        help="by default what the name of --out says",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("ours", "published"),
+        default="ours",
+        help="read answers as this project does (default), or as each paper does",
+    )
+    parser.add_argument(
+        "--gallery", type=int, default=24, metavar="N", help="items in the gallery, failures first (24)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, make the tables, write them whole or not at all."""
+    form = _format(args.format, args.out)
+    if args.gallery < 0:
+        raise UsageError(f"--gallery: expected 0 or more items, got {args.gallery}")
+    if args.out is not None:
+        _require_place(args.out)
+    runs, report = _report(args)
+    if form == "html":
+        text = _page(args, runs, report)
+    else:
+        raise UsageError(f"--format {form}: not there yet")
+    if args.out is None:
+        sys.stdout.write(text)
+    else:
+        _write(args.out, text)
+        print(f"{args.out}: {len(report.boards)} tables of {report.runs} runs", file=sys.stderr)
+    return ExitCode.OK
+
+
+def _format(given: str | None, out: Path | None) -> str:
+    form = given or (_FORMATS.get(out.suffix.lower(), "html") if out else "md")
+    if form == "html" and out is None:
+        raise UsageError("report: expected --out FILE for a page; or --format md, latex, csv or json to print tables")
+    return str(form)
+
+
+def _require_place(out: Path) -> None:
+    """Before minutes of work, not after."""
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; name a file in it")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}; make it first")
+
+
+def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:
+    from minchange_eval.reports.leaderboard import Report, distinct, leaderboards
+    from minchange_eval.reports.run_results import read_runs
+
+    paths = list(dict.fromkeys(path.resolve() for path in args.runs))
+    several = len(paths) >= 8 and sys.stderr.isatty()
+
+    def progress(done: int) -> None:
+        if several:
+            print(f"\rread {done} of {len(paths)} records", end="" if done < len(paths) else "\n", file=sys.stderr)
+
+    runs, remarks = distinct(read_runs(paths, args.protocol, progress))
+    return runs, Report(leaderboards(runs, args.protocol), args.protocol, len(runs), tuple(remarks))
+
+
+def _page(args: argparse.Namespace, runs: list[RunResults], report: Report) -> str:
+    from minchange_eval.core.record import read_record
+    from minchange_eval.reports.charts import charts_of
+    from minchange_eval.reports.gallery import gallery
+    from minchange_eval.reports.leaderboard import labels_of
+    from minchange_eval.reports.page import render
+
+    labels = dict(zip((run.path for run in runs), labels_of(runs), strict=True))
+    kept = [run.path for run in runs]
+    records = [read_record(path) for path in kept]
+    names = [labels[path] for path in kept]
+    return render(report, charts_of(records, names), gallery(records, args.gallery, names))
+
+
+def _write(out: Path, text: str) -> None:
+    from minchange_eval.core.whole_files import write_whole
+
+    try:
+        write_whole(out, [text.encode("utf-8", "backslashreplace")])
+    except PermissionError as error:
+        raise UsageError(
+            f"--out {out}: cannot be written ({error.strerror}); name a folder you may write to"
+        ) from error
+    except OSError as error:
+        raise MinchangeError(
+            f"--out {out}: cannot be written ({error.strerror or error}); make room or name another folder"
+        ) from error

@@ -1,0 +1,230 @@
+"""What runs got, read one record at a time and kept small: values from the header, results an item for pairing.
+
+A record of 15,000 queries takes some 50 MB while it is read and under one when it is kept, so that a page of many
+models needs little more memory than one of few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from minchange_eval.core.errors import DataError, IncompleteError
+from minchange_eval.core.metrics import MetricValue
+from minchange_eval.core.outcomes import QueryOutcome
+from minchange_eval.core.record import ModelDescription, RunRecord, TaskRecord, read_record
+from minchange_eval.core.tallies import Kind
+from minchange_eval.reports.pairing import MetricResults, benchmarks_of, results_of
+
+Reading = Literal["ours", "published"]
+_SMALL_BYTES = 60_000_000  # of records that one process reads sooner than two start
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, order=True)
+class BenchmarkKey:
+    """What may share a table: one data set, bytes and all, asked in one way."""
+
+    dataset: str
+    fingerprint: str
+    variant: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one run got on one benchmark.
+
+    Attributes:
+        key: of the benchmark.
+        names: the groups and lone tasks in the record that belong to it.
+        tasks: all of their tasks.
+        values: by metric and subset ("" for the whole, where one group or task is all that was asked).
+        results: by metric, of the whole, an entry an item.
+        answers: what the answers are: `pairs`, `labels`, `options`, `words`, or several of them.
+        unscored: share of the queries without a readable answer.
+    """
+
+    key: BenchmarkKey
+    names: tuple[str, ...]
+    tasks: tuple[TaskRecord, ...]
+    values: Mapping[tuple[str, str], MetricValue]
+    results: Mapping[str, MetricResults]
+    answers: str
+    unscored: float
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets asked, in the order of the tasks."""
+        return tuple(dict.fromkeys(subset for task in self.tasks for subset in task.subsets))
+
+    @property
+    def partial(self) -> bool:
+        """Whether some of the prepared items were not asked (`--limit`, `--offset`)."""
+        return any(task.items < task.items_in_full for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """A run, as far as tables need it.
+
+    Attributes:
+        path: of the record.
+        digest: equal for two runs of the same thing.
+        model: as its adapter describes it.
+        entries: by benchmark.
+    """
+
+    path: Path
+    digest: str
+    model: ModelDescription
+    entries: tuple[Entry, ...]
+
+
+def read_runs(
+    paths: Sequence[Path], reading: Reading = "ours", progress: Callable[[int], None] = lambda done: None
+) -> list[RunResults]:
+    """Read records, each once, in two processes where they are many.
+
+    Args:
+        progress: told how many are read.
+
+    Raises:
+        DataError, IncompleteError: the first record, in the order given, that cannot be used; see `results_in`.
+    """
+    shared: dict[tuple[BenchmarkKey, str], MetricResults] = {}
+    runs = []
+    for done, run in enumerate(_read(paths, reading), start=1):
+        runs.append(_sharing(run, shared))
+        progress(done)
+    return runs
+
+
+def _read(paths: Sequence[Path], reading: Reading) -> Iterator[RunResults]:
+    size = sum(path.stat().st_size for path in paths if path.exists())
+    if len(paths) < 2 or size < _SMALL_BYTES or (os.cpu_count() or 1) < 2:
+        yield from (read_run(path, reading) for path in paths)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(read_run, paths, [reading] * len(paths))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_run(path: Path, reading: Reading = "ours") -> RunResults:
+    """Read one record.
+
+    Raises:
+        DataError: it cannot be read or contradicts itself.
+        IncompleteError: it holds no query, or a set lacks some.
+    """
+    return results_in(read_record(path), path, reading)
+
+
+def results_in(record: RunRecord, path: Path, reading: Reading = "ours") -> RunResults:
+    """The results that a record holds.
+
+    Raises:
+        DataError: its header and its lines disagree.
+        IncompleteError: it holds no query, or a set lacks some.
+    """
+    if not any(record.outcomes.values()):
+        raise IncompleteError(f"record {path}: expected answered queries, got none; evaluate the model again")
+    by_key: dict[BenchmarkKey, list[str]] = {}
+    for name, tasks in benchmarks_of(record).items():
+        keys = {BenchmarkKey(task.dataset, task.fingerprint, task.variant, task.kind) for task in tasks}
+        if len(keys) != 1:
+            raise DataError(f"record {path}: group {name} is of {len(keys)} benchmarks; evaluate the model again")
+        by_key.setdefault(keys.pop(), []).append(name)
+    try:
+        entries = tuple(_entry(record, key, names, reading) for key, names in sorted(by_key.items()))
+    except IncompleteError as error:
+        raise IncompleteError(f"record {path}: {error}") from error
+    except ValueError as error:
+        raise DataError(f"record {path}: {error}; evaluate the model again") from error
+    return RunResults(path, _said(record), record.model, entries)
+
+
+def _said(record: RunRecord) -> str:
+    """Equal for two runs of the same thing: the header without what may differ, and every verdict."""
+    said = hashlib.sha256(record.model_dump_json(exclude={"outcomes", "run"}).encode())
+    for outcomes in record.outcomes.values():
+        said.update(bytes(4 * one.hit + 2 * one.unscored + one.tie for one in outcomes))
+    return said.hexdigest()
+
+
+def _entry(record: RunRecord, key: BenchmarkKey, names: Sequence[str], reading: Reading) -> Entry:
+    together = benchmarks_of(record)
+    tasks = tuple({task.name: task for name in names for task in together[name]}.values())
+    values: dict[tuple[str, str], MetricValue] = {}
+    results: dict[str, MetricResults] = {}
+    for name in names:
+        protocol = together[name][0].protocol if reading == "published" else "ours"
+        of_name = record.published.get(name) if reading == "published" else None
+        of_name = record.metrics.get(name, ()) if of_name is None else of_name
+        results |= {one.name: one for one in results_of(record, name, protocol) if not one.sliced}
+        _require_agreement(name, of_name, results)
+        values |= {(value.name, value.subset): value for value in of_name}
+    if len(names) > 1:  # tasks that no group holds together have no mean
+        values, results = {at: value for at, value in values.items() if at[1]}, {}
+    asked = [outcome for task in tasks for outcome in record.outcomes[task.name]]
+    unscored = sum(outcome.unscored for outcome in asked) / len(asked) if asked else 0.0
+    return Entry(key, tuple(names), tasks, values, results, _answers(record.model, asked), unscored)
+
+
+def _require_agreement(name: str, values: Iterable[MetricValue], results: Mapping[str, MetricResults]) -> None:
+    """The header's value of each mean is that of the lines."""
+    for value in values:
+        held = results.get(value.name)
+        if held is None or value.subset:
+            continue
+        columns = [held.column == number for number in range(len(held.columns))]
+        shares = [float(held.hits[inside].sum() / held.totals[inside].sum()) for inside in columns]
+        counted = math.fsum(shares) / len(shares)
+        if abs(counted - value.value) > _ROUNDING:
+            raise ValueError(
+                f"the header says {value.name} of {name} is {value.value:.6f}, its lines say {counted:.6f}"
+            )
+
+
+def _answers(model: ModelDescription, asked: Iterable[QueryOutcome]) -> str:
+    scored = [outcome for outcome in asked if not outcome.unscored]
+    kinds = {"pairs" if one.of_pairs else one.scored or "words" for one in scored}
+    return ", ".join(sorted(kinds)) or model.scoring or ""
+
+
+def _sharing(run: RunResults, shared: dict[tuple[BenchmarkKey, str], MetricResults]) -> RunResults:
+    """The run with what its results have in common with those of earlier runs kept once."""
+
+    def smaller(key: BenchmarkKey, one: MetricResults) -> MetricResults:
+        known = shared.setdefault((key, one.name), one)
+        return (
+            replace(one, items=known.items, column=known.column, cluster=known.cluster, totals=known.totals)
+            if known is not one and same_items(known, one)
+            else one
+        )
+
+    entries = tuple(
+        replace(entry, results={name: smaller(entry.key, one) for name, one in entry.results.items()})
+        for entry in run.entries
+    )
+    return replace(run, entries=entries)
+
+
+def same_items(first: MetricResults, second: MetricResults) -> bool:
+    """Whether two models' results belong together entry by entry."""
+    return first is second or (
+        first.columns == second.columns
+        and (first.items is second.items or first.items == second.items)
+        and (first.totals is second.totals or bool((first.totals == second.totals).all()))
+        and (first.cluster is second.cluster or bool((first.cluster == second.cluster).all()))
+    )
