@@ -91,11 +91,7 @@ def grim_mean(value: Decimal, sizes: Sequence[int], decimals: int) -> Attainabil
     """
     exact, step = _checked(value, sizes, decimals)
     sums = _Sums.around(exact, sizes)
-    printable = [
-        exact + shift * step
-        for shift in range(-_AROUND, _AROUND + 1)
-        if 0 <= exact + shift * step <= 100
-    ]
+    printable = [exact + shift * step for shift in range(-_AROUND, _AROUND + 1) if 0 <= exact + shift * step <= 100]
     missed = sum(not sums.within(one - step / 2, one + step / 2)[1] for one in printable)
     if not missed or not sums.complete:
         return _NO_POWER
@@ -116,9 +112,19 @@ def by_one_rule(results: Sequence[Attainability]) -> tuple[Attainability, ...]:
     explained = Counter(rule for result in results for rule in result.roundings)
     most = max(explained.values(), default=0)
     rules = [rule for rule in ROUNDINGS if explained[rule] == most]
-    if most < sum(result.verdict != "not attainable" for result in results):
-        rules = rules[:1]  # none explains all; of two that explain as many the more usual one, which stands first
+    # where several explain as many values but not the same ones, the more usual rule, which stands first
+    rules = [rule for rule in rules if all((rule in of.roundings) == (rules[0] in of.roundings) for of in results)]
     return tuple(_kept_to(result, rules) for result in results)
+
+
+def rule_words(roundings: Sequence[Rounding]) -> str:
+    """Rules in few words: `rounded` where half up and half even agree, `any` for all three.
+
+    >>> rule_words(("half up", "half even"))
+    'rounded'
+    """
+    words: dict[tuple[Rounding, ...], str] = {ROUNDINGS: "any", ROUNDINGS[:2]: "rounded"}
+    return words.get(tuple(roundings), ", ".join(roundings))
 
 
 def _kept_to(result: Attainability, rules: Iterable[Rounding]) -> Attainability:

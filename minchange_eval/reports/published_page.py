@@ -18,7 +18,7 @@ from minchange_eval.reports.attainability import (
     check_published,
 )
 
-HEAD = ("model", "subset", "metric", "published", "n", "verdict", "k of n, or why", "power")
+HEAD = ("model", "subset", "metric", "published", "n", "verdict", "power", "k of n, or why")
 
 
 def summary(checks: Sequence[Checked]) -> str:
@@ -50,10 +50,10 @@ def cells(check: Checked) -> tuple[str, ...]:
         row.subset or "whole",
         row.metric,
         row.printed,
-        shown_sizes(check.sizes),
+        str(check.sizes[0]) if len(check.sizes) == 1 else f"{len(check.sizes)} shares" if check.sizes else "-",
         check.verdict,
-        check.said,
         f"{100 * result.power:.0f} %" if result and result.power else "",
+        check.said,
     )
 
 
@@ -115,12 +115,12 @@ def _found(checked: Mapping[str, Sequence[Checked]], averages: Mapping[str, Sequ
                 rows.setdefault((check.row.model, check.row.source), []).append(where)
         for (model, source), values in rows.items():
             yield f"- {name}: {_escaped(model)} ({_escaped(source)}): {', '.join(values)}"
-    older = {name: [check for check in checks if check.older] for name, checks in checked.items()}
-    for name, of in older.items():
-        if of:
+    for name, checks in checked.items():
+        older = sum(bool(check.older) for check in checks)
+        if older:
+            sizes = ", ".join(f"{subset} {n}" for (where, subset), n in OLDER_COUNTS.items() if where == name)
             yield ""
-            counts = ", ".join(f"{subset} {n}" for (where, subset), n in OLDER_COUNTS.items() if where == name)
-            yield f"{len(of)} of those of {name} fit an older labelling of the same items ({counts}), given in brackets."
+            yield f"{older} of those of {name} fit an older labelling of the same items ({sizes}), given in brackets."
 
 
 def _averages(averages: Sequence[AverageCheck]) -> list[str]:
@@ -136,7 +136,7 @@ def _table(source: str, checks: Sequence[Checked]) -> Iterator[str]:
     yield f"{len(checks)} numbers: {summary(checks)}."
     yield ""
     yield "| " + " | ".join(HEAD) + " |"
-    yield "|---|---|---|---:|---:|---|---|---:|"
+    yield "|---|---|---|---:|---:|---|---:|---|"
     for check in checks:
         yield "| " + " | ".join(map(_escaped, cells(check))) + " |"
     yield ""
