@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from minchange_eval.core.chance import chance, query_chance, set_chance
@@ -55,6 +56,27 @@ class JudgedItem:
         return [
             (query, hit) for query, hit in zip(self.queries, self.hits, strict=True) if query.direction in directions
         ]
+
+    @cached_property
+    def directions(self) -> tuple[list[tuple[QueryOutcome, bool]], list[tuple[QueryOutcome, bool]], int]:
+        """Image-to-text and text-to-image queries with their hits, and K: as many of each.
+
+        Raises:
+            ValueError: queries of another kind.
+            IncompleteError: the set lacks queries.
+        """
+        k = self.queries[0].candidates
+        i2t, t2i = self.of(Direction.IMAGE_TO_TEXT), self.of(Direction.TEXT_TO_IMAGE)
+        if not i2t and not t2i:
+            raise ValueError(
+                f"{self.item_id}: expected queries of a candidate set, got {self.queries[0].direction} queries"
+            )
+        if len(i2t) != k or len(t2i) != k:
+            raise IncompleteError(
+                f"set {self.item_id}: expected {k} queries in each direction, got {len(i2t)} image-to-text and "
+                f"{len(t2i)} text-to-image; run the whole task again, it continues from the log"
+            )
+        return i2t, t2i, k
 
     def within(self, part: str) -> JudgedItem:
         """The item with its queries of one slice only."""
@@ -254,28 +276,13 @@ def _flagged(forms: Forms) -> QueryOutcome:
     return forms[0].model_copy(update=flags)
 
 
-def _directions(item: JudgedItem) -> tuple[list[tuple[QueryOutcome, bool]], list[tuple[QueryOutcome, bool]], int]:
-    k = item.queries[0].candidates
-    i2t, t2i = item.of(Direction.IMAGE_TO_TEXT), item.of(Direction.TEXT_TO_IMAGE)
-    if not i2t and not t2i:
-        raise ValueError(
-            f"{item.item_id}: expected queries of a candidate set, got {item.queries[0].direction} queries"
-        )
-    if len(i2t) != k or len(t2i) != k:
-        raise IncompleteError(
-            f"set {item.item_id}: expected {k} queries in each direction, got {len(i2t)} image-to-text and "
-            f"{len(t2i)} text-to-image; run the whole task again, it continues from the log"
-        )
-    return i2t, t2i, k
-
-
 def _accuracy_tally(name: str, item: JudgedItem) -> Tally:
-    i2t, t2i, _ = _directions(item)
+    i2t, t2i, _ = item.directions
     return _accuracy_of(item, i2t if name == "i2t_accuracy" else t2i)
 
 
 def _score_tally(name: str, item: JudgedItem) -> Tally:
-    i2t, t2i, _ = _directions(item)
+    i2t, t2i, _ = item.directions
     asked = {"text_score": i2t, "image_score": t2i, "group_score": i2t + t2i}[name]
     right = all(hit for _, hit in asked)
     guess = _set_guess(name, item)
@@ -283,7 +290,7 @@ def _score_tally(name: str, item: JudgedItem) -> Tally:
 
 
 def _pair_mean_tally(name: str, item: JudgedItem) -> Tally:
-    i2t, t2i, _ = _directions(item)
+    i2t, t2i, _ = item.directions
     text, image = all(hit for _, hit in i2t), all(hit for _, hit in t2i)
     guess = _set_guess(name, item)
     return Tally(item.item_id, item.subset, item.cluster, text + image + (text and image), 3, guess, 1, item.queries)
@@ -301,7 +308,7 @@ _SET_TALLIES: Mapping[str, Callable[[str, JudgedItem], Tally]] = {
 
 def _set_guess(name: str, item: JudgedItem) -> float:
     """Scores of pairs are read by both directions of a set; all other answers are of one query each."""
-    i2t, t2i, k = _directions(item)
+    i2t, t2i, k = item.directions
     if any(query.of_pairs for query in item.queries):
         return chance(name, k, "scores")
     return set_chance(name, [_guess(query) for query, _ in i2t], [_guess(query) for query, _ in t2i])

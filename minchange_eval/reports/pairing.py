@@ -2,7 +2,7 @@
 
 A metric's results are arrays with one entry an item and subset, in an order that depends on the data alone. So models'
 arrays of one benchmark belong together entry by entry, and a table of many models compares them without going back to
-the records: `results_of_all`, then `level_with_best`.
+the records: `ResultsReader`, then `level_with_best`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minchange_eval.core.record import RunRecord, TaskRecord
 from minchange_eval.core.statistics import LEVEL, RESAMPLES, PairedDifference, holm, paired_difference
 from minchange_eval.core.tallies import MetricTallies, asked_items
 
-__all__ = ["MetricResults", "benchmarks_of", "difference_of", "level_with_best", "results_of", "results_of_all"]
+__all__ = ["MetricResults", "ResultsReader", "benchmarks_of", "difference_of", "level_with_best", "results_of"]
 
 # a model that says "true" more often is no better or worse for it
 _NO_CLAIM = "yes_rate"
@@ -123,31 +123,37 @@ def _results(metric: MetricTallies) -> MetricResults:
     )
 
 
-def results_of_all(
-    records: Sequence[RunRecord], benchmark: str, protocol: Literal["ours", "published"] = "ours"
-) -> list[tuple[MetricResults, ...]]:
-    """The results of many models on one benchmark, each as `results_of` gives them.
+class ResultsReader:
+    """Reads one benchmark from many records, one after another, each as `results_of` gives it.
 
-    Sets and questions are laid out once; a further model costs little more than reading its verdicts.
-
-    Raises:
-        NotComparableError: a record asks other queries than the first one.
-        IncompleteError: as in `results_of`.
+    Sets and questions are laid out once, from the first record; a further one costs little more than its verdicts.
     """
-    first, *others = records
-    tasks = benchmarks_of(first)[benchmark]
-    reading = tasks[0].protocol if protocol == "published" else "ours"
-    results = [_results_of(first, tasks, reading)]
-    layout, filler = _layout(first, tasks), _Filler(results[0])
-    for record in others:
-        same = _layout(record, tasks) == layout
-        found = filler.filled(_outcomes(record, tasks), reading) if same else None
-        results.append(found or paired_results(first, record, tasks, reading, known=results[0])[1])
-    return results
 
+    def __init__(self, benchmark: str, protocol: Literal["ours", "published"] = "ours") -> None:
+        self._benchmark = benchmark
+        self._protocol = protocol
+        self._results: tuple[MetricResults, ...] = ()
 
-def _layout(record: RunRecord, tasks: Sequence[TaskRecord]) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(outcome.query_id, outcome.item_id, outcome.images) for outcome in _outcomes(record, tasks)]
+    def results_of(self, record: RunRecord) -> tuple[MetricResults, ...]:
+        """The record's results, entry by entry of the same items as those of every record before.
+
+        Raises:
+            NotComparableError: it asks other queries than the first one.
+            IncompleteError: as in the function `results_of`.
+        """
+        tasks = benchmarks_of(record)[self._benchmark]
+        reading = tasks[0].protocol if self._protocol == "published" else "ours"
+        outcomes = _outcomes(record, tasks)
+        asked = [(outcome.query_id, outcome.item_id, outcome.images, outcome.slices) for outcome in outcomes]
+        if not self._results:
+            self._results = _results_of(record, tasks, reading)
+            self._asked, self._filler = asked, _Filler(self._results)
+            return self._results
+        if asked == self._asked and (filled := self._filler.filled(outcomes, reading)):
+            return filled
+        results = _results_of(record, tasks, reading)
+        _require_same(tasks, self._results, results)
+        return results
 
 
 class _Filler:
@@ -187,26 +193,27 @@ class _Filler:
 
 
 def paired_results(
-    first: RunRecord,
-    second: RunRecord,
-    tasks: Sequence[TaskRecord],
-    protocol: Protocol = "ours",
-    *,
-    known: tuple[MetricResults, ...] | None = None,
+    first: RunRecord, second: RunRecord, tasks: Sequence[TaskRecord], protocol: Protocol = "ours"
 ) -> tuple[tuple[MetricResults, ...], tuple[MetricResults, ...]]:
-    """The results of two models on the same tasks, entry by entry of the same items; `known` are the first's.
+    """The results of two models on the same tasks, entry by entry of the same items.
 
     Raises:
         NotComparableError: they are not.
         IncompleteError: as in `results_of`.
     """
-    one, other = known or _results_of(first, tasks, protocol), _results_of(second, tasks, protocol)
-    if len(one) != len(other) or not all(mine.asks_the_same(its) for mine, its in zip(one, other, strict=True)):
+    results = _results_of(first, tasks, protocol), _results_of(second, tasks, protocol)
+    _require_same(tasks, *results)
+    return results
+
+
+def _require_same(
+    tasks: Sequence[TaskRecord], first: tuple[MetricResults, ...], second: tuple[MetricResults, ...]
+) -> None:
+    if len(first) != len(second) or not all(one.asks_the_same(it) for one, it in zip(first, second, strict=True)):
         raise NotComparableError(
             f"{', '.join(task.name for task in tasks)}: expected the same sets, images and slices in both records, got "
             "others; evaluate both models with the same tasks, data and version of this package"
         )
-    return one, other
 
 
 def difference_of(
@@ -235,7 +242,7 @@ def level_with_best(
     """The best of several models in one value of a metric, and whether it is significantly ahead of each.
 
     Args:
-        models: results of one metric, from `results_of_all`.
+        models: results of one metric, from one `ResultsReader`.
         entries: one of the metric's `parts`, the same for all.
 
     Returns:
