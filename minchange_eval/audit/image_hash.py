@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from minchange_eval.audit.hash_file import HashFile
 
 Owner = TypeVar("Owner")
+Result = TypeVar("Result")
 
 METHOD = "phash-1"  # raised whenever the same bytes get another hash: part of the name of the file that keeps them
 BITS = 64
@@ -110,7 +111,7 @@ def hash_image(image: ImageSource, kept: HashFile | None = None) -> ImageHash:
     try:
         data = image.read()
     except (OSError, DataError) as error:
-        return ImageHash(image.name, "", None, b"", (0, 0), str(error))
+        return unreadable(image.name, "", error)
     sha256 = hashlib.sha256(data).hexdigest()
     known = kept.get(sha256) if kept is not None else None
     if known is not None:
@@ -118,11 +119,21 @@ def hash_image(image: ImageSource, kept: HashFile | None = None) -> ImageHash:
     try:
         picture = decode(data, image.name)
     except DataError as error:
-        return ImageHash(image.name, sha256, None, b"", (0, 0), str(error))
-    found = ImageHash(image.name, sha256, perceptual_hash(picture), colours(picture), picture.size)
+        return unreadable(image.name, sha256, error)
+    found = hash_picture(picture, image.name, sha256)
     if kept is not None:
         kept.put(found)
     return found
+
+
+def hash_picture(picture: Image, name: str, sha256: str) -> ImageHash:
+    """What is kept of a decoded RGB picture."""
+    return ImageHash(name, sha256, perceptual_hash(picture), colours(picture), picture.size)
+
+
+def unreadable(name: str, sha256: str, error: Exception) -> ImageHash:
+    """What is kept of a picture that makes no pixels."""
+    return ImageHash(name, sha256, None, b"", (0, 0), str(error))
 
 
 def hash_images(
@@ -131,22 +142,31 @@ def hash_images(
     """Hash the images of rows or items on a few threads; owners come back in their order.
 
     Args:
-        owners: whose images they are, and the images; gone through as the work gets on, so that no more than the
-            images of a few owners are in memory.
+        owners: whose images they are, and the images.
         kept: hashes of an earlier run, keyed by content; what is new is added.
     """
-    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="hash")
-    window: deque[tuple[Owner, list[Future[ImageHash]]]] = deque()
+    return each_image(owners, partial(hash_image, kept=kept))
+
+
+def each_image(
+    owners: Iterable[tuple[Owner, Sequence[ImageSource]]], job: Callable[[ImageSource], Result]
+) -> Iterator[tuple[Owner, list[Result]]]:
+    """Do a job for every image on a few threads; owners come back in their order, with the results.
+
+    Owners are gone through as the work gets on, so that no more than the images of a few are in memory.
+    """
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="images")
+    window: deque[tuple[Owner, list[Future[Result]]]] = deque()
     waiting = 0
     try:
         for owner, images in owners:
-            window.append((owner, [pool.submit(hash_image, image, kept) for image in images]))
+            window.append((owner, [pool.submit(job, image) for image in images]))
             waiting += len(images)
-            while waiting > _AHEAD:
-                first, hashes = window.popleft()
-                waiting -= len(hashes)
-                yield first, [future.result() for future in hashes]
-        for first, hashes in window:
-            yield first, [future.result() for future in hashes]
+            while waiting > _AHEAD or len(window) > _AHEAD:
+                first, results = window.popleft()
+                waiting -= len(results)
+                yield first, [future.result() for future in results]
+        for first, results in window:
+            yield first, [future.result() for future in results]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
