@@ -158,6 +158,7 @@ def _asked(
 ) -> tuple[list[_Asked], list[_Asked]]:
     """The values that have to pass, and those that only must not be shown to be worse."""
     policy.require_known(benchmarks)
+    _require_slices(comparison.rows, policy)
     must_pass: list[_Asked] = []
     not_worse: list[_Asked] = []
     for slices in (False, True):
@@ -175,6 +176,19 @@ def _asked(
     if not must_pass and not not_worse:
         raise UsageError("policy: it gates nothing; name at least one metric of one benchmark")
     return must_pass, not_worse
+
+
+def _require_slices(rows: Sequence[DifferenceRow], policy: Policy) -> None:
+    """A rule for a slice that is not there would pass unread."""
+    rules: list[tuple[str | None, SliceRule | None]] = [(name, own.slices) for name, own in policy.benchmarks.items()]
+    for benchmark, rule in [*rules, (None, policy.slices)]:
+        there = sorted({row.slice for row in rows if benchmark in (None, row.benchmark)} - {""})
+        for pattern in rule.of if rule else ():
+            if pattern != "*" and not any(SliceRule(of=(pattern,)).covers(name) for name in there):
+                raise UsageError(
+                    f"policy: slices.of {pattern!r} is no slice of {benchmark or 'any benchmark'}; "
+                    f"{meant(pattern, there)}there are {', '.join(there) or 'none'}"
+                )
 
 
 def _whole(rows: Iterable[DifferenceRow], benchmark: str, metric: str) -> DifferenceRow:
@@ -198,17 +212,6 @@ def _of_slices(
             if row.slice and row.metric == _OF_SLICES.get(metric, metric) and rule.covers(row.slice):
                 asked = _Asked(row, margin if rule.rule == "pass" else None)
                 found.setdefault((row.metric, row.slice), asked)
-    names = sorted({row.slice for row in rows if row.slice})
-    unread = [
-        pattern
-        for pattern in rule.of
-        if pattern != "*" and not any(SliceRule(of=(pattern,)).covers(name) for name in names)
-    ]
-    if unread and names:
-        raise UsageError(
-            f"policy: slices.of {unread[0]!r} is no slice of {benchmark}; {meant(unread[0], names)}"
-            f"there are {', '.join(names)}"
-        )
     return list(found.values())
 
 

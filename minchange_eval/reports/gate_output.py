@@ -112,12 +112,12 @@ def reason(check: Check) -> str:
     if check.verdict == "regression":
         return f"{about}, at best {points(check.upper, sign=True)}: the candidate is worse"
     loss = check.smallest_effect
-    power = "" if loss is None else f", and shows a loss of {points(loss)} four times out of five"
+    power = "" if loss is None else f", and this n shows a loss of {points(loss)} four times out of five"
     margin = points(check.margin or 0.0)
     return (
         f"{about}, anywhere from {points(check.lower, sign=True)} to {points(check.upper, sign=True)}: "
         f"neither a loss under {margin} nor a loss at all is shown; "
-        f"this n passes with a margin above {points(-check.lower)}{power}"
+        f"it would pass with a margin above {points(-check.lower)}{power}"
     )
 
 
