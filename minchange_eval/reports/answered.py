@@ -1,62 +1,165 @@
-"""The answers of several runs to the same questions, benchmark by benchmark."""
+"""What several runs answered to the same questions, benchmark by benchmark, kept small.
+
+A record of 15,000 queries takes some 50 MB while it is read. Of each run only verdicts and counts are kept, so that
+many runs are drawn together in little memory; whoever wants scores and words of a few items reads the record again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.outcomes import QueryOutcome
+from minchange_eval.core.queries import Direction
 from minchange_eval.core.record import RunRecord, TaskRecord
 from minchange_eval.core.tallies import Kind
 
+Key = tuple[str, str, str, Kind]
+
+# What an item came to for a model, as one letter: all its queries right, a wrong one, a tie, or one without an answer.
+RIGHT, WRONG, TIE, UNSCORED, NOT_ASKED = "RWTU-"
+
 
 @dataclass(frozen=True)
-class Answered:
-    """One benchmark in one variant: who was asked, and what each said.
+class Places:
+    """How often each place was chosen, as shown, by a model that reads its candidates in an order.
 
     Attributes:
-        kind: of its tasks; SPEC's classification is a benchmark of its own beside SPEC's sets.
-        title: the name of its group or only task, which says the variant too.
-        models: one label a run, each once.
-        outcomes: of each model, by query.
-        values: of each model, by metric and subset ("" for the whole).
+        asked: queries of this direction and number of candidates.
+        right: [candidates] how often each place was right.
+        chosen: [candidates] how often it was chosen; ties and unread answers choose none.
     """
 
-    dataset: str
-    fingerprint: str
-    variant: str
-    kind: Kind
+    direction: Direction
+    asked: int
+    right: tuple[int, ...]
+    chosen: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one run answered on one benchmark.
+
+    Attributes:
+        key: data set, fingerprint, variant and kind of its tasks.
+        title: the name of its group or only task.
+        queries: identities, sorted.
+        items: of each query, the position in `item_ids`.
+        hits, unscored, ties: [queries] verdicts.
+        places: by direction and number of candidates; none of models that score each pair apart.
+        values: by metric and subset ("" for the whole).
+        of_two: whether each query has two candidates.
+    """
+
+    key: Key
     title: str
     synthetic: bool
-    models: list[str] = field(default_factory=list)
-    outcomes: list[dict[str, QueryOutcome]] = field(default_factory=list)
-    values: list[dict[tuple[str, str], MetricValue]] = field(default_factory=list)
+    queries: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    items: NDArray[np.int32]
+    hits: NDArray[np.bool_]
+    unscored: NDArray[np.bool_]
+    ties: NDArray[np.bool_]
+    places: tuple[Places, ...]
+    values: Mapping[tuple[str, str], MetricValue]
+    of_two: bool
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """Position of an item in `item_ids`."""
+        return {name: number for number, name in enumerate(self.item_ids)}
+
+    @cached_property
+    def right_of(self) -> NDArray[np.int64]:
+        """[items] queries answered right."""
+        return np.bincount(self.items[self.hits], minlength=len(self.item_ids))
+
+    @cached_property
+    def asked_of(self) -> NDArray[np.int64]:
+        """[items] queries."""
+        return np.bincount(self.items, minlength=len(self.item_ids))
+
+    def letter(self, item: str) -> str:
+        """`U` if any query has no answer, `W` if any is wrong, `T` if any is missed by a tie only, else `R`."""
+        if (row := self.row.get(item)) is None:
+            return NOT_ASKED
+        return self._letters[row]
+
+    @cached_property
+    def _letters(self) -> str:
+        letters = np.full(len(self.item_ids), RIGHT)
+        for letter, queries in (
+            (TIE, self.ties & ~self.hits),
+            (WRONG, ~self.hits & ~self.ties & ~self.unscored),
+            (UNSCORED, self.unscored),
+        ):
+            letters[self.items[queries]] = letter
+        return "".join(letters)
 
 
-def answered(records: Sequence[RunRecord], labels: Sequence[str] | None = None) -> list[Answered]:
-    """The benchmarks of these runs in the order of their names, models in the order of the runs.
-
-    Args:
-        labels: what each run's model is called; its own name where none are given. Equal ones are numbered.
-    """
-    names = labels or [record.model.name for record in records]
-    found: dict[tuple[str, str, str, str], Answered] = {}
-    for record, name in zip(records, names, strict=True):
-        for key, tasks in _by_benchmark(record.tasks).items():
-            first = tasks[0]
-            of = found.setdefault(key, Answered(*key[:3], first.kind, _title(record, tasks), first.synthetic))
-            of.models.append(_numbered(name, of.models))
-            of.outcomes.append({line.query_id: line for task in tasks for line in record.outcomes[task.name]})
-            of.values.append(_values(record, [task.name for task in tasks]))
-    return [found[key] for key in sorted(found)]
+def answers_in(record: RunRecord) -> tuple[Answers, ...]:
+    """What a run answered, by benchmark."""
+    by_key: dict[Key, list[TaskRecord]] = {}
+    for task in record.tasks:
+        by_key.setdefault((task.dataset, task.fingerprint, task.variant, task.kind), []).append(task)
+    return tuple(_answers(record, key, tasks) for key, tasks in sorted(by_key.items()))
 
 
-def _by_benchmark(tasks: Sequence[TaskRecord]) -> Mapping[tuple[str, str, str, str], list[TaskRecord]]:
-    grouped: dict[tuple[str, str, str, str], list[TaskRecord]] = {}
-    for task in tasks:
-        grouped.setdefault((task.dataset, task.fingerprint, task.variant, task.kind), []).append(task)
-    return grouped
+def outcomes_in(record: RunRecord, key: Key) -> dict[str, QueryOutcome]:
+    """The outcomes of one benchmark by query."""
+    tasks = [task for task in record.tasks if (task.dataset, task.fingerprint, task.variant, task.kind) == key]
+    return {line.query_id: line for task in tasks for line in record.outcomes[task.name]}
+
+
+def _answers(record: RunRecord, key: Key, tasks: Sequence[TaskRecord]) -> Answers:
+    outcomes = outcomes_in(record, key)
+    queries = tuple(sorted(outcomes))
+    lines = [outcomes[query] for query in queries]
+    item_ids = tuple(dict.fromkeys(line.item_id for line in lines))
+    row = {name: number for number, name in enumerate(item_ids)}
+    return Answers(
+        key=key,
+        title=_title(record, tasks),
+        synthetic=tasks[0].synthetic,
+        queries=queries,
+        item_ids=item_ids,
+        items=np.array([row[line.item_id] for line in lines], dtype=np.int32),
+        hits=np.array([line.hit for line in lines], dtype=bool),
+        unscored=np.array([line.unscored for line in lines], dtype=bool),
+        ties=np.array([line.tie for line in lines], dtype=bool),
+        places=_places(lines),
+        values=_values(record, [task.name for task in tasks]),
+        of_two=all(line.candidates == 2 for line in lines),
+    )
+
+
+def _places(lines: Iterable[QueryOutcome]) -> tuple[Places, ...]:
+    right: dict[tuple[Direction, int], Counter[int]] = {}
+    chosen: dict[tuple[Direction, int], Counter[int]] = {}
+    asked: Counter[tuple[Direction, int]] = Counter()
+    for line in lines:
+        if line.of_pairs or line.scored == "pairs":  # such a model sees no order
+            continue
+        group = (line.direction, line.candidates)
+        asked[group] += 1
+        right.setdefault(group, Counter()).update(line.answers)
+        if line.chosen is not None:
+            chosen.setdefault(group, Counter())[line.chosen] += 1
+    return tuple(
+        Places(
+            direction=group[0],
+            asked=asked[group],
+            right=tuple(right[group][place] for place in range(group[1])),
+            chosen=tuple(chosen.get(group, Counter())[place] for place in range(group[1])),
+        )
+        for group in sorted(asked)
+    )
 
 
 def _title(record: RunRecord, tasks: Sequence[TaskRecord]) -> str:
@@ -65,12 +168,6 @@ def _title(record: RunRecord, tasks: Sequence[TaskRecord]) -> str:
     only = [task.name for task in tasks] if len(tasks) == 1 else []
     variant = f" ({tasks[0].variant})" if tasks[0].variant else ""
     return (named or only or [tasks[0].dataset + variant])[0]
-
-
-def _numbered(name: str, taken: Sequence[str]) -> str:
-    if name not in taken:
-        return name
-    return next(label for number in range(2, len(taken) + 3) if (label := f"{name} ({number})") not in taken)
 
 
 def _values(record: RunRecord, tasks: Sequence[str]) -> dict[tuple[str, str], MetricValue]:
@@ -85,3 +182,68 @@ def _values(record: RunRecord, tasks: Sequence[str]) -> dict[tuple[str, str], Me
     if widest < len(tasks):  # no group has them all: a task's own mean is not that of the benchmark
         values = {key: value for key, value in values.items() if key[1]}
     return values
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One benchmark in one variant: who was asked, and what each answered.
+
+    Attributes:
+        runs: position of each model's run.
+        models: one label a run, each once.
+        answers: of each.
+    """
+
+    key: Key
+    runs: list[int] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    answers: list[Answers] = field(default_factory=list)
+
+    @property
+    def dataset(self) -> str:
+        return self.key[0]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.key[1]
+
+    @property
+    def variant(self) -> str:
+        return self.key[2]
+
+    @property
+    def kind(self) -> Kind:
+        return self.key[3]
+
+    @property
+    def title(self) -> str:
+        """As the first run calls it."""
+        return self.answers[0].title
+
+    @property
+    def synthetic(self) -> bool:
+        """Drawn by a generator, no official benchmark."""
+        return self.answers[0].synthetic
+
+
+def answered(runs: Sequence[Sequence[Answers]], labels: Sequence[str]) -> list[Answered]:
+    """The benchmarks of these runs in the order of their names, models in the order of the runs.
+
+    Args:
+        runs: of each run what `answers_in` found.
+        labels: what each run's model is called; equal ones are numbered.
+    """
+    found: dict[Key, Answered] = {}
+    for run, (parts, label) in enumerate(zip(runs, labels, strict=True)):
+        for answers in parts:
+            of = found.setdefault(answers.key, Answered(answers.key))
+            of.runs.append(run)
+            of.models.append(_numbered(label, of.models))
+            of.answers.append(answers)
+    return [found[key] for key in sorted(found)]
+
+
+def _numbered(name: str, taken: Sequence[str]) -> str:
+    if name not in taken:
+        return name
+    return next(label for number in range(2, len(taken) + 3) if (label := f"{name} ({number})") not in taken)

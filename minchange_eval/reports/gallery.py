@@ -8,7 +8,7 @@ item.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -19,8 +19,19 @@ from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.prompts import LETTERS
 from minchange_eval.core.queries import Direction, Query, queries_of_set, query_of_question, query_of_statement
 from minchange_eval.core.record import RunRecord
-from minchange_eval.reports.answered import Answered, answered
-from minchange_eval.reports.matching_store import OTHER_PICTURES, NoPicturesError, by_item, matching_items
+from minchange_eval.reports.answered import (
+    NOT_ASKED,
+    RIGHT,
+    TIE,
+    UNSCORED,
+    WRONG,
+    Answered,
+    Answers,
+    Key,
+    answered,
+    outcomes_in,
+)
+from minchange_eval.reports.matching_store import OTHER_PICTURES, NoPicturesError, matching_items
 from minchange_eval.reports.shown_text import shown_text
 from minchange_eval.reports.thumbnails import Thumbnail, Thumbnails
 from minchange_eval.reports.word_marks import Run, marked
@@ -32,8 +43,6 @@ TEXT = 600  # characters of a caption or an option
 REPLY = 400
 NAME = 80
 
-# What an item came to for a model, as one letter: all its queries right, a wrong one, a tie, or one without an answer.
-RIGHT, WRONG, TIE, UNSCORED, NOT_ASKED = "RWTU-"
 _WORDS = {RIGHT: "right", WRONG: "wrong", TIE: "tie", UNSCORED: "no answer"}
 
 
@@ -126,31 +135,36 @@ class GalleryData:
         return sum(len(part.items) for part in self.parts)
 
 
-def gallery(records: Sequence[RunRecord], limit: int, labels: Sequence[str] | None = None) -> GalleryData | None:
+def gallery(
+    runs: Sequence[Sequence[Answers]], labels: Sequence[str], limit: int, read: Callable[[int], RunRecord]
+) -> GalleryData | None:
     """The gallery of several runs; None where `limit` is 0 or less.
 
     Half of a benchmark's places go to the items that models got most wrong, in turn over its subsets; the rest to those
     on which models disagree and to a few that all got right, so that every filter has something to show.
 
     Args:
-        limit: items on the whole page, shared out evenly among its benchmarks.
+        runs: of each run what `answers_in` found in its record.
         labels: what each run's model is called.
+        limit: items on the whole page, shared out evenly among its benchmarks.
+        read: the record of a run, asked for once and only of runs whose choices are shown; one is held at a time.
     """
     if limit <= 0:
         return None
-    benchmarks = answered(records, labels)
-    page = _Page(
-        models=tuple(dict.fromkeys(model for of in benchmarks for model in of.models)),
-        slices=[],
-        thumbnails=Thumbnails(),
-    )
+    benchmarks = answered(runs, labels)
     held = [_held_items(of) for of in benchmarks]
     quotas = _shared_out(limit, [0 if isinstance(items, str) else len(items) for items in held])
+    picked = [
+        [] if isinstance(items, str) else _picked(of.answers, items, quota)
+        for of, items, quota in zip(benchmarks, held, quotas, strict=True)
+    ]
+    said = _said(benchmarks, picked, read)
+    page = _Page(tuple(dict.fromkeys(model for of in benchmarks for model in of.models)), [], Thumbnails())
     parts = tuple(
         GalleryPart(shown_text(of.title, NAME), of.synthetic, items)
         if isinstance(items, str)
-        else page.part(number, of, items, quota)
-        for number, (of, items, quota) in enumerate(zip(benchmarks, held, quotas, strict=True))
+        else page.part(number, of, items, picked[number], said)
+        for number, (of, items) in enumerate(zip(benchmarks, held, strict=True))
     )
     return GalleryData(
         parts=parts,
@@ -168,9 +182,31 @@ def _held_items(of: Answered) -> dict[str, Item] | str:
         items = matching_items(of.dataset, of.fingerprint)
     except NoPicturesError as reason:
         return f"Not shown: {reason}"
-    asked = {outcome.item_id for answers in of.outcomes for outcome in answers.values()}
+    asked = {name for answers in of.answers for name in answers.item_ids}
     found = {name: items[name] for name in items if name in asked}
     return found or "Not shown: these questions are made from the data's sets, which are shown where they are asked."
+
+
+def _said(
+    benchmarks: Sequence[Answered], picked: Sequence[Sequence[str]], read: Callable[[int], RunRecord]
+) -> dict[tuple[int, Key], dict[str, list[QueryOutcome]]]:
+    """By run and benchmark: what was answered to the picked items."""
+    said: dict[tuple[int, Key], dict[str, list[QueryOutcome]]] = {}
+    wanted = sorted({run for of, names in zip(benchmarks, picked, strict=True) if names for run in _shown_runs(of)})
+    for run in wanted:
+        record = read(run)
+        for of, names in zip(benchmarks, picked, strict=True):
+            if names and run in _shown_runs(of):
+                grouped: dict[str, list[QueryOutcome]] = {name: [] for name in names}
+                for _, outcome in sorted(outcomes_in(record, of.key).items()):
+                    if outcome.item_id in grouped:
+                        grouped[outcome.item_id].append(outcome)
+                said[run, of.key] = grouped
+    return said
+
+
+def _shown_runs(of: Answered) -> list[int]:
+    return of.runs[:MOST_MODELS]
 
 
 def _shared_out(limit: int, wanted: Sequence[int]) -> list[int]:
@@ -192,11 +228,28 @@ class _Page:
     slices: list[tuple[int, str]]
     thumbnails: Thumbnails
 
-    def part(self, number: int, of: Answered, items: Mapping[str, Item], quota: int) -> GalleryPart:
-        grouped = [by_item(answers) for answers in of.outcomes]
-        picked = _picked(grouped, items, quota)
+    def part(
+        self,
+        number: int,
+        of: Answered,
+        items: Mapping[str, Item],
+        picked: Sequence[str],
+        said: Mapping[tuple[int, Key], Mapping[str, list[QueryOutcome]]],
+    ) -> GalleryPart:
         try:
-            shown = tuple(self._item(number, of, items[name], grouped) for name in picked)
+            shown = tuple(
+                self._item(
+                    number,
+                    of,
+                    items[name],
+                    {
+                        model: said[run, of.key][name]
+                        for run, model in zip(of.runs, of.models, strict=True)
+                        if said.get((run, of.key), {}).get(name)
+                    },
+                )
+                for name in picked
+            )
         except DataError as error:
             return GalleryPart(shown_text(of.title, NAME), of.synthetic, f"Not shown: {error}")
         note = f"{len(shown)} of {len(items)} items, failures first."
@@ -204,15 +257,15 @@ class _Page:
             note += f" Asked in the variant {shown_text(of.variant, NAME)}; texts and places are shown as released."
         return GalleryPart(shown_text(of.title, NAME), of.synthetic, note, shown)
 
-    def _item(
-        self, number: int, of: Answered, item: Item, grouped: Sequence[Mapping[str, list[QueryOutcome]]]
-    ) -> GalleryItem:
+    def _item(self, number: int, of: Answered, item: Item, said: Mapping[str, Sequence[QueryOutcome]]) -> GalleryItem:
         name = item.set_id if isinstance(item, CandidateSet) else item.question_id
         queries = _queries(item, of)
-        said = {of.models[place]: lines[name] for place, lines in enumerate(grouped) if name in lines}
-        letters = {model: outcome_letter(lines) for model, lines in said.items()}
-        shown = sorted(said, key=lambda model: list(said).index(model))[:MOST_MODELS]
-        others = Counter(_WORDS[letter] for model, letter in letters.items() if model not in shown)
+        letters = {
+            model: letter
+            for model, answers in zip(of.models, of.answers, strict=True)
+            if (letter := answers.letter(name)) != NOT_ASKED
+        }
+        others = Counter(_WORDS[letter] for model, letter in letters.items() if model not in said)
         matrices = MOST_MODELS if len(item.images) <= 4 else MOST_MATRICES
         return GalleryItem(
             name=shown_text(name, NAME),
@@ -228,7 +281,7 @@ class _Page:
             asked=tuple(_heading(query) for query in queries.values()),
             answers=tuple(
                 _answer(model, said[model], item, queries, letters[model], with_matrices=place < matrices)
-                for place, model in enumerate(shown)
+                for place, model in enumerate(said)
             ),
             left_out=", ".join(f"{count} {word}" for word, count in sorted(others.items())),
         )
@@ -240,22 +293,14 @@ class _Page:
         return self.slices.index(key)
 
 
-def outcome_letter(lines: Sequence[QueryOutcome]) -> str:
-    """`U` if any query has no answer, `W` if any is wrong, `T` if any is missed by a tie only, else `R`."""
-    if any(line.unscored for line in lines):
-        return UNSCORED
-    if any(not line.hit and not line.tie for line in lines):
-        return WRONG
-    return TIE if any(line.tie for line in lines) else RIGHT
-
-
-def _picked(grouped: Sequence[Mapping[str, list[QueryOutcome]]], items: Mapping[str, Item], quota: int) -> list[str]:
+def _picked(models: Sequence[Answers], items: Mapping[str, Item], quota: int) -> list[str]:
     """Ids of the items to show, failures first."""
     missed: dict[str, float] = {}
     mixed: dict[str, bool] = {}
     for name in items:
-        shares = [1 - sum(line.hit for line in lines[name]) / len(lines[name]) for lines in grouped if name in lines]
-        missed[name] = sum(shares) / len(shares)
+        asked = [(answers, answers.row[name]) for answers in models if name in answers.row]
+        shares = [1 - answers.right_of[row] / answers.asked_of[row] for answers, row in asked]
+        missed[name] = float(sum(shares) / len(shares))
         mixed[name] = len({share > 0 for share in shares}) > 1
     worst = sorted(items, key=lambda name: (-missed[name], name))
     failures = _in_turn([name for name in worst if missed[name] > 0], items)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
 from minchange_eval.core.items import Item, item_id
-from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.data.store import Store
 
 OTHER_PICTURES = ("blank", "otherpair")  # variants in which models see other pictures than the item's own
@@ -36,11 +35,3 @@ def matching_items(dataset: str, fingerprint: str) -> dict[str, Item]:
         return {item_id(item): item for item in store.items()}
     except DataError as error:
         raise NoPicturesError(str(error)) from error
-
-
-def by_item(outcomes: dict[str, QueryOutcome]) -> dict[str, list[QueryOutcome]]:
-    """The outcomes of each item, in the order of the queries."""
-    grouped: dict[str, list[QueryOutcome]] = {}
-    for query_id in sorted(outcomes):
-        grouped.setdefault(outcomes[query_id].item_id, []).append(outcomes[query_id])
-    return grouped
