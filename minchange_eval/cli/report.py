@@ -20,7 +20,6 @@ EXAMPLES = """examples:
   minchange-eval report run_a.jsonl --protocol published --format csv --out table.csv
 """
 _FORMATS = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".csv": "csv", ".json": "json"}
-_CHARTED_QUERIES = 130_000  # of which charts and gallery keep every answer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         _require_place(args.out)
     runs, report = _report(args)
-    if form == "html":
-        text = _page(args, runs, report)
-    else:
-        raise UsageError(f"--format {form}: not there yet")
+    text = _page(args, runs, report) if form == "html" else _tables(form, report)
     if args.out is None:
         sys.stdout.write(text)
     else:
@@ -93,6 +89,12 @@ def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:
     return runs, Report(leaderboards(runs, args.protocol), args.protocol, len(runs), tuple(remarks))
 
 
+def _tables(form: str, report: Report) -> str:
+    from minchange_eval.reports.tables import as_csv, as_json, as_latex, as_markdown
+
+    return {"md": as_markdown, "latex": as_latex, "csv": as_csv, "json": as_json}[form](report)
+
+
 def _page(args: argparse.Namespace, runs: list[RunResults], report: Report) -> str:
     from minchange_eval.core.record import read_record
     from minchange_eval.reports.charts import charts_of
@@ -100,11 +102,10 @@ def _page(args: argparse.Namespace, runs: list[RunResults], report: Report) -> s
     from minchange_eval.reports.leaderboard import labels_of
     from minchange_eval.reports.page import render
 
-    labels = dict(zip((run.path for run in runs), labels_of(runs), strict=True))
-    kept = [run.path for run in runs]
-    records = [read_record(path) for path in kept]
-    names = [labels[path] for path in kept]
-    return render(report, charts_of(records, names), gallery(records, args.gallery, names))
+    labels = labels_of(runs)
+    answers = [run.answers for run in runs]
+    shown = gallery(answers, labels, args.gallery, lambda number: read_record(runs[number].path))
+    return render(report, charts_of(answers, labels), shown)
 
 
 def _write(out: Path, text: str) -> None:

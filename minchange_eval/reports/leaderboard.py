@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal
 
@@ -87,6 +87,7 @@ class Row:
         cells: by metric and subset ("" for the whole).
         leads: metrics in which the best model is not significantly ahead of this one, or is this one.
         path: of the record; empty for what is no run.
+        notes: where published numbers are from and what their source says of them; fit for footnotes.
     """
 
     label: str
@@ -96,6 +97,13 @@ class Row:
     marks: tuple[str, ...] = ()
     leads: frozenset[str] = frozenset()
     path: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """What the line is, in words; nothing for a model."""
+        published = bool(self.notes) and self.role != "published"
+        return "" if self.role == "model" else f"{self.role}{', published' if published else ''}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ class Board:
         whole: whether there is a mean over all subsets.
         facts: what the data is: number of items, paper, fingerprint.
         remarks: what is to be known of the table as a whole.
-        rows: best first by the first metric; partial runs last.
+        rows: runs in the order given, then what they are read beside.
     """
 
     key: BenchmarkKey
@@ -124,11 +132,21 @@ class Board:
     remarks: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """What people quote: one metric, for SPEC two."""
+        return self.metrics[: 2 if self.metrics[0] == "i2t_accuracy" else 1]
+
     def columns(self, metric: str) -> tuple[tuple[str, str], ...]:
         """(metric, subset) of each column of one metric's table that any row has, the whole first."""
         shown = "accuracy" if metric == "macro" else metric
         wanted = [(metric, "")] * self.whole + [(shown, subset) for subset in self.subsets if metric != "micro"]
         return tuple(at for at in wanted if any(at in row.cells for row in self.rows))
+
+    def ordered(self, metric: str) -> list[Row]:
+        """The rows by one metric, highest first; partial runs last, where nobody reads them as ranked."""
+        columns = self.columns(metric)
+        return sorted(self.rows, key=lambda row: _place(row, columns))
 
 
 def leaderboards(runs: Sequence[RunResults], reading: Reading = "ours") -> tuple[Board, ...]:
@@ -164,14 +182,17 @@ def labels_of(runs: Sequence[RunResults]) -> list[str]:
     """What each run's model is called: its name, and what tells it from others of that name."""
     names = [model_name(run.model.name) for run in runs]
     facts = [_facts_of(run) for run in runs]
+    asked = [{entry.key for entry in run.entries} for run in runs]
     labels = []
     for number, name in enumerate(names):
         same = [other for other, its in enumerate(names) if its == name]
-        told = [
-            fact for what, fact in facts[number].items() if fact and len({facts[other][what] for other in same}) > 1
-        ]
+        # two runs of one model on different benchmarks never meet
+        met = {what for what in facts[number] if len({facts[other][what] for other in same}) > 1} - {"file"}
+        if any(asked[other] & asked[number] for other in same if other != number):
+            met.add("file")
+        told = [fact for what, fact in facts[number].items() if what in met and fact]
         labels.append(f"{name} ({', '.join(told[:2])})" if told else name)
-    return [_numbered(labels, number) for number in range(len(labels))]
+    return [_numbered(labels, number, asked) for number in range(len(labels))]
 
 
 def model_name(name: str) -> str:
@@ -195,8 +216,8 @@ def _facts_of(run: RunResults) -> dict[str, str]:
     }
 
 
-def _numbered(labels: Sequence[str], number: int) -> str:
-    before = labels[:number].count(labels[number])
+def _numbered(labels: Sequence[str], number: int, asked: Sequence[set[BenchmarkKey]]) -> str:
+    before = sum(labels[other] == labels[number] and bool(asked[other] & asked[number]) for other in range(number))
     return f"{labels[number]} #{before + 1}" if before else labels[number]
 
 
@@ -235,7 +256,7 @@ def _board(
         whole=whole,
         facts=_facts(key, entries, card),
         remarks=(*_remarks(key, entries, card, reading, several_data=several_data), *remarks),
-        rows=tuple(sorted([*rows, *references], key=lambda row: _place(row, metrics[0], subsets))),
+        rows=(*rows, *references),
     )
 
 
@@ -266,8 +287,8 @@ def _metrics(key: BenchmarkKey, entries: Sequence[Entry]) -> tuple[str, ...]:
     return shown or ("accuracy",)  # single tasks of questions have no mean
 
 
-def _place(row: Row, metric: str, subsets: Sequence[str]) -> tuple[bool, float, str]:
-    cell = row.cells.get((metric, "")) or row.cells.get((metric, subsets[0] if subsets else ""))
+def _place(row: Row, columns: Sequence[tuple[str, str]]) -> tuple[bool, float, str]:
+    cell = row.cells.get(columns[0]) if columns else None
     return row.role == "partial", -cell.value if cell else 1.0, row.label
 
 
@@ -300,7 +321,7 @@ def _blind_row(
 
 
 def _leading(row: Row, metrics: frozenset[str]) -> Row:
-    return Row(row.label, row.role, row.about, row.cells, row.marks, metrics, row.path)
+    return replace(row, leads=metrics)
 
 
 def _cell(value: MetricValue) -> Cell:
@@ -464,9 +485,6 @@ def _published(key: BenchmarkKey, entries: Sequence[Entry]) -> tuple[list[Row], 
         if row.metric in metrics and row.unit != "score" and row.role != "chance":
             taken = lines.setdefault((row.role, row.model, row.source), {})
             taken.setdefault((row.metric, row.subset), row)
-    released, prepared = _sizes(entries)
-    part = released is not None and prepared < released
-    marks = (f"on all {released} items; here are {prepared}",) if part else ()
     roles: Mapping[str, Role] = {"human": "human", "blind": "blind rule"}
     rows = []
     for (role, model, source), held in lines.items():
@@ -474,10 +492,15 @@ def _published(key: BenchmarkKey, entries: Sequence[Entry]) -> tuple[list[Row], 
             at: Cell(row.value / 100, printed=f"{row.value:.{row.decimals}f}{'≈' if row.approximate else ''}")
             for at, row in held.items()
         }
-        notes = tuple(dict.fromkeys(row.note for row in held.values() if row.note))
-        rows.append(Row(model, roles.get(role, "published"), f"as published: {source}", cells, (*notes[:1], *marks)))
-    said = ["Published results stand as printed, without intervals, and are not part of the ranking."] if rows else []
-    return rows, said
+        said = tuple(dict.fromkeys(row.note for row in held.values() if row.note))
+        rows.append(Row(model, roles.get(role, "published"), "", cells, notes=(source, *said)))
+    if not rows:
+        return [], []
+    released, prepared = _sizes(entries)
+    part = ""
+    if released is not None and prepared < released:
+        part = f" They are of all {released:,} items, of which {prepared:,} are prepared here."
+    return rows, [f"Published results stand as printed, without intervals, and are never ranked.{part}"]
 
 
 # --- what is said of the table --------------------------------------------------------------------------------------

@@ -37,14 +37,6 @@ ROLE_TITLES = {
     "human": "Human",
     "published": "Published",
 }
-_TAGS = {
-    "partial": "partial",
-    "blind model": "blind",
-    "blind rule": "blind rule",
-    "chance": "chance",
-    "human": "human, published",
-    "published": "published",
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class ShownRow:
     marks: tuple[str, ...]
     leads: bool
     line: tuple[float, float, float] | None
-    chance: float | None
+    notes: tuple[int, ...]
     cells: tuple[ShownCell, ...]
     counts: tuple[str, str, str]
 
@@ -91,6 +83,7 @@ class ShownBoard:
     board: Board
     name: str
     tables: tuple[ShownTable, ...]
+    footnotes: tuple[str, ...]
     roles: tuple[tuple[str, str, int], ...]
 
 
@@ -153,14 +146,14 @@ def _shown_boards(boards: Sequence[Board]) -> Iterator[ShownBoard]:
     for number, board in enumerate(boards):
         held = [row.role for row in board.rows]
         roles = tuple((role, title, held.count(role)) for role, title in ROLE_TITLES.items() if role in held)
-        tables = tuple(_table(board, metric) for metric in board.metrics)
-        yield ShownBoard(board, f"board-{number}", tables, roles)
+        footnotes: dict[str, int] = {}
+        tables = tuple(_table(board, metric, footnotes) for metric in board.metrics)
+        yield ShownBoard(board, f"board-{number}", tables, tuple(footnotes), roles)
 
 
-def _table(board: Board, metric: str) -> ShownTable:
+def _table(board: Board, metric: str, footnotes: dict[str, int]) -> ShownTable:
     columns = board.columns(metric)
-    wanted = [row for row in board.rows if any(at in row.cells for at in columns)]
-    rows = sorted(wanted, key=lambda row: (row.role == "partial", -_first(row, columns)))
+    rows = [row for row in board.ordered(metric) if any(at in row.cells for at in columns)]
     whole = (metric, "") in columns
     best = any(metric in row.leads for row in rows)
     headings = tuple((subset or "Overall", _size(rows, (name, subset))) for name, subset in columns)
@@ -176,14 +169,9 @@ def _table(board: Board, metric: str) -> ShownTable:
         metric=metric,
         title=METRIC_TITLES.get(metric, metric),
         headings=headings,
-        rows=tuple(_row(row, metric, columns, whole=whole) for row in rows),
+        rows=tuple(_row(row, metric, columns, footnotes, whole=whole) for row in rows),
         note=note,
     )
-
-
-def _first(row: Row, columns: Sequence[tuple[str, str]]) -> float:
-    cell = row.cells.get(columns[0]) if columns else None
-    return cell.value if cell else -1.0
 
 
 def _size(rows: Sequence[Row], at: tuple[str, str]) -> str:
@@ -192,7 +180,9 @@ def _size(rows: Sequence[Row], at: tuple[str, str]) -> str:
     return f"n = {sizes.pop():,}" if len(sizes) == 1 else ""
 
 
-def _row(row: Row, metric: str, columns: Sequence[tuple[str, str]], *, whole: bool) -> ShownRow:
+def _row(
+    row: Row, metric: str, columns: Sequence[tuple[str, str]], footnotes: dict[str, int], *, whole: bool
+) -> ShownRow:
     cell = row.cells.get(columns[0]) if columns else None
     counts = (cell.n, cell.unscored, cell.ties) if cell else (None, None, None)
     line = None
@@ -203,12 +193,12 @@ def _row(row: Row, metric: str, columns: Sequence[tuple[str, str]], *, whole: bo
     return ShownRow(
         label=shown_text(row.label, _LABEL),
         role=row.role,
-        tag=_TAGS.get(row.role, ""),
+        tag=row.tag,
         about=shown_text(row.about, _NOTE),
         marks=tuple(shown_text(mark, _NOTE) for mark in row.marks),
         leads=metric in row.leads,
         line=line,  # type: ignore[arg-type]  # three numbers
-        chance=None,
+        notes=tuple(footnotes.setdefault(note, len(footnotes) + 1) for note in row.notes),
         cells=tuple(_cell(row.cells.get(at)) for at in columns),
         counts=tuple("" if count is None else f"{count:,}" for count in counts),  # type: ignore[arg-type]
     )

@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from minchange_eval.core.errors import DataError, IncompleteError
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.record import ModelDescription, RunRecord, TaskRecord, read_record
 from minchange_eval.core.tallies import Kind
+from minchange_eval.reports.answered import Answers, answers_in
 from minchange_eval.reports.pairing import MetricResults, benchmarks_of, results_of
 
 Reading = Literal["ours", "published"]
@@ -26,8 +27,7 @@ _SMALL_BYTES = 60_000_000  # of records that one process reads sooner than two s
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True, order=True)
-class BenchmarkKey:
+class BenchmarkKey(NamedTuple):
     """What may share a table: one data set, bytes and all, asked in one way."""
 
     dataset: str
@@ -78,12 +78,14 @@ class RunResults:
         digest: equal for two runs of the same thing.
         model: as its adapter describes it.
         entries: by benchmark.
+        answers: by benchmark, a verdict a query: what charts and the gallery are made of.
     """
 
     path: Path
     digest: str
     model: ModelDescription
     entries: tuple[Entry, ...]
+    answers: tuple[Answers, ...]
 
 
 def read_runs(
@@ -97,10 +99,10 @@ def read_runs(
     Raises:
         DataError, IncompleteError: the first record, in the order given, that cannot be used; see `results_in`.
     """
-    shared: dict[tuple[BenchmarkKey, str], MetricResults] = {}
+    shared = _Shared()
     runs = []
     for done, run in enumerate(_read(paths, reading), start=1):
-        runs.append(_sharing(run, shared))
+        runs.append(shared.smaller(run))
         progress(done)
     return runs
 
@@ -151,7 +153,7 @@ def results_in(record: RunRecord, path: Path, reading: Reading = "ours") -> RunR
         raise IncompleteError(f"record {path}: {error}") from error
     except ValueError as error:
         raise DataError(f"record {path}: {error}; evaluate the model again") from error
-    return RunResults(path, _said(record), record.model, entries)
+    return RunResults(path, _said(record), record.model, entries, answers_in(record))
 
 
 def _said(record: RunRecord) -> str:
@@ -202,22 +204,33 @@ def _answers(model: ModelDescription, asked: Iterable[QueryOutcome]) -> str:
     return ", ".join(sorted(kinds)) or model.scoring or ""
 
 
-def _sharing(run: RunResults, shared: dict[tuple[BenchmarkKey, str], MetricResults]) -> RunResults:
-    """The run with what its results have in common with those of earlier runs kept once."""
+class _Shared:
+    """What runs on the same data have in common, kept once: which items were asked, in which order."""
 
-    def smaller(key: BenchmarkKey, one: MetricResults) -> MetricResults:
-        known = shared.setdefault((key, one.name), one)
-        return (
-            replace(one, items=known.items, column=known.column, cluster=known.cluster, totals=known.totals)
-            if known is not one and same_items(known, one)
-            else one
+    def __init__(self) -> None:
+        self._results: dict[tuple[BenchmarkKey, str], MetricResults] = {}
+        self._answers: dict[tuple[str, ...], Answers] = {}
+
+    def smaller(self, run: RunResults) -> RunResults:
+        """The same run, with what it shares with an earlier one taken from that."""
+        entries = tuple(
+            replace(entry, results={name: self._smaller_results(entry.key, one) for name, one in entry.results.items()})
+            for entry in run.entries
         )
+        return replace(run, entries=entries, answers=tuple(map(self._smaller_answers, run.answers)))
 
-    entries = tuple(
-        replace(entry, results={name: smaller(entry.key, one) for name, one in entry.results.items()})
-        for entry in run.entries
-    )
-    return replace(run, entries=entries)
+    def _smaller_results(self, key: BenchmarkKey, one: MetricResults) -> MetricResults:
+        known = self._results.setdefault((key, one.name), one)
+        if known is one or not same_items(known, one):
+            return one
+        return replace(one, items=known.items, column=known.column, cluster=known.cluster, totals=known.totals)
+
+    def _smaller_answers(self, one: Answers) -> Answers:
+        known = self._answers.setdefault(one.key, one)
+        if known is one or (known.queries, known.item_ids) != (one.queries, one.item_ids):
+            return one
+        same = bool((known.items == one.items).all())
+        return replace(one, queries=known.queries, item_ids=known.item_ids, items=known.items if same else one.items)
 
 
 def same_items(first: MetricResults, second: MetricResults) -> bool:
@@ -225,6 +238,8 @@ def same_items(first: MetricResults, second: MetricResults) -> bool:
     return first is second or (
         first.columns == second.columns
         and (first.items is second.items or first.items == second.items)
-        and (first.totals is second.totals or bool((first.totals == second.totals).all()))
-        and (first.cluster is second.cluster or bool((first.cluster == second.cluster).all()))
+        and all(
+            getattr(first, name) is getattr(second, name) or bool((getattr(first, name) == getattr(second, name)).all())
+            for name in ("column", "cluster", "totals")
+        )
     )
