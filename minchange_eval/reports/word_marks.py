@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 Run = tuple[bool, str]  # whether it is marked, and the text
 
-# Scripts that write without blanks between words are compared letter by letter, marks and joiners staying with theirs.
-_UNSPACED = (
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Scripts that write without blanks between words are compared letter by letter.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-_ABOVE = (
-    "\u0300-\u036f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3"
-    "\u3099\u309a\u200c\u200d\ufe00-\ufe0f"
-)
-_TOKEN = re.compile(
-    rf"[{_UNSPACED}][{_ABOVE}]*"
-    rf"|(?:(?![{_UNSPACED}])[\w{_ABOVE}])+(?:['’](?:(?![{_UNSPACED}])[\w{_ABOVE}])+)*"
-    rf"|\s+|[^\w\s][{_ABOVE}]*"
-)
+_JOINING = "\u200c\u200d\ufe0e\ufe0f"  # joiners and variation selectors belong to the letter before them
 
 
 def tokens(text: str) -> list[str]:
@@ -30,7 +23,29 @@ def tokens(text: str) -> list[str]:
     >>> tokens("A dog's bed."), tokens("左边的猫")
     (['A', ' ', "dog's", ' ', 'bed', '.'], ['左', '边', '的', '猫'])
     """
-    return _TOKEN.findall(text)
+    found: list[str] = []
+    last = ""
+    for place, sign in enumerate(text):
+        kind = _kind(sign)
+        if sign in "'’" and last == "word" and _kind(text[place + 1 : place + 2]) == "word":
+            kind = "word"
+        if found and (kind == "mark" or (kind == last and kind in ("word", "blank"))):
+            found[-1] += sign
+        else:
+            found.append(sign)
+            last = "sign" if kind == "mark" else kind
+    return found
+
+
+def _kind(sign: str) -> str:
+    if not sign or sign.isspace():
+        return "blank"
+    category = unicodedata.category(sign)
+    if category[0] == "M" or sign in _JOINING:
+        return "mark"
+    if category[0] not in "LN" and sign != "_":
+        return "sign"
+    return "letter" if _UNSPACED.match(sign) else "word"
 
 
 def marked(texts: Sequence[str]) -> list[list[Run]]:
