@@ -61,7 +61,7 @@ class Check(_Frozen):
         n, items, clusters: yes/no results, sets or questions, and clusters of those that share images.
         baseline, candidate, difference: fractions; the difference is candidate less baseline.
         lower, upper: one-sided 95 % bounds of the difference.
-        p_worse: of the claim that the candidate is worse, adjusted for the values of which it is claimed together.
+        p_worse: of the claim that the candidate is worse, adjusted over all values that are gated (Holm).
         to_right, to_wrong: items that flipped, worst first.
         smallest_effect: the smallest loss that so many clusters would show; None where none would be.
     """
@@ -140,6 +140,7 @@ def gate(
     require_comparable(baseline, candidate, ("baseline", "candidate"))
     policy = policy or Policy()
     before, after = slim(baseline), slim(candidate)  # so that whole and slim ones may be paired
+    after = after.model_copy(update={"groups": before.groups})  # the same tasks, asked by another name
     asked = _asked(compare(before, after), benchmarks_of(before), policy)
     checks = tuple(_checks(asked))
     verdicts = {check.verdict for check in checks}
@@ -153,10 +154,8 @@ def gate(
     )
 
 
-def _asked(
-    comparison: Comparison, benchmarks: dict[str, tuple[TaskRecord, ...]], policy: Policy
-) -> tuple[list[_Asked], list[_Asked]]:
-    """The values that have to pass, and those that only must not be shown to be worse."""
+def _asked(comparison: Comparison, benchmarks: dict[str, tuple[TaskRecord, ...]], policy: Policy) -> list[_Asked]:
+    """The values that have to pass, wholes before slices, then those that only must not be shown to be worse."""
     policy.require_known(benchmarks)
     _require_slices(comparison.rows, policy)
     must_pass: list[_Asked] = []
@@ -175,7 +174,7 @@ def _asked(
                 into += _of_slices(rows, name, margins, rule)
     if not must_pass and not not_worse:
         raise UsageError("policy: it gates nothing; name at least one metric of one benchmark")
-    return must_pass, not_worse
+    return must_pass + not_worse
 
 
 def _require_slices(rows: Sequence[DifferenceRow], policy: Policy) -> None:
@@ -215,11 +214,10 @@ def _of_slices(
     return list(found.values())
 
 
-def _checks(asked: tuple[list[_Asked], list[_Asked]]) -> Iterable[Check]:
-    for values in asked:
-        adjusted = holm([value.row.p_worse for value in values])
-        for value, p_worse in zip(values, adjusted, strict=True):
-            yield _check(value, p_worse, alone=len(values) == 1)
+def _checks(asked: Sequence[_Asked]) -> Iterable[Check]:
+    adjusted = holm([value.row.p_worse for value in asked])
+    for value, p_worse in zip(asked, adjusted, strict=True):
+        yield _check(value, p_worse, alone=len(asked) == 1)
 
 
 def _check(asked: _Asked, p_worse: float, *, alone: bool) -> Check:

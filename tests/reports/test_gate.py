@@ -164,6 +164,13 @@ def test_slim_records_have_the_verdict_of_whole_ones(n: int, seed: int, slim_bas
     assert gate(*given_, Policy(slices=SliceRule())).model_dump_json() == wholes.model_dump_json()
 
 
+def test_the_tasks_of_a_group_may_be_asked_one_by_one() -> None:
+    base = record(one=questions(HALF), two=questions(HALF, prefix="r"))
+    grouped = base.model_copy(update={"groups": {"both": ("one", "two")}})
+    assert [check.name for check in gate(grouped, base).checks] == ["both macro"]
+    assert [check.name for check in gate(base, grouped).checks] == ["one macro", "two macro"]
+
+
 def test_a_reader_is_told_of_equal_weights_drawn_data_and_limits() -> None:
     changes = {"synthetic": True, "limit": 400, "items_in_full": 900}
     base = record(quiz=questions(HALF), changes=changes)
