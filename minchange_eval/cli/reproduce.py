@@ -41,17 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="published model to read the run beside (default: the one that the run is known to be of)",
     )
+    parser.add_argument(
+        "--trust-data",
+        action="store_true",
+        help="take the run's data as the official revision where the store here cannot tell",
+    )
     parser.add_argument("--format", choices=("text", "md", "json", "csv"), default="text", help="default: text")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the published numbers alone, or beside each run's."""
     if not args.runs:
-        if args.model:
-            raise UsageError("--model says what a run is read beside; name a RUN too")
+        if args.model or args.trust_data:
+            raise UsageError("--model and --trust-data are about a run; name a RUN too")
         print(_published(args.benchmark, args.format), end="")
         return ExitCode.OK
-    return _beside(args.benchmark, args.runs, args.model, args.format)
+    return _beside(args)
 
 
 def _published(benchmark: str, form: str) -> str:
@@ -90,24 +95,29 @@ def _text(benchmark: str) -> Iterable[str]:
         yield from (f"{line:<{width}}  {last}".rstrip() for line, last in zip(lines, said, strict=True))
 
 
-def _beside(benchmark: str, paths: Sequence[Path], named: Sequence[str], form: str) -> int:
+def _beside(args: argparse.Namespace) -> int:
     from minchange_eval.core.record import read_record
     from minchange_eval.data.published_results import published_rows
     from minchange_eval.reports import ledger_page
     from minchange_eval.reports.ledger import flags, ledger
 
+    benchmark = args.benchmark
+    if benchmark == _ALL:
+        raise UsageError(f"{_ALL} is for published numbers alone; name the benchmark that RUN is read beside")
     published_rows(benchmark)  # a wrong name is said before records are read
     runs = []
-    for path in paths:
+    for path in args.runs:
         record = read_record(path)
-        models = _models(path, record, benchmark, named)
-        runs.append((str(path), ledger(benchmark, str(path), record, models), flags(benchmark, record)))
-    if form == "text":
-        for label, rows, of in runs:
-            _print_ledger(benchmark, label, rows, of)
+        models = _models(path, record, benchmark, args.model)
+        rows = ledger(benchmark, str(path), record, models, trust_data=args.trust_data)
+        runs.append((str(path), rows, flags(benchmark, record)))
+    if args.format == "text":
+        for run_ in runs:
+            _print_ledger(benchmark, *run_)
     else:
         forms = {"md": ledger_page.as_markdown, "json": ledger_page.as_json}
-        print(forms[form](benchmark, runs) if form in forms else ledger_page.as_csv(runs), end="")
+        form = forms.get(args.format)
+        print(form(benchmark, runs) if form else ledger_page.as_csv(runs), end="")
     return _exit_code([row for _, rows, _ in runs for row in rows])
 
 

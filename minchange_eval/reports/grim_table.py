@@ -89,7 +89,7 @@ def _rows(path: Path, fractions: bool) -> Iterator[TableRow]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: expected CSV in UTF-8, got other bytes ({error.reason})") from error
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: not CSV ({error})") from error
+        raise DataError(f"{path} near line {reader.line_num}: not CSV ({error})") from error
 
 
 def _check_head(path: Path, names: Sequence[str]) -> None:

@@ -68,7 +68,9 @@ class _Found:
     incomplete: bool
 
 
-def ledger(benchmark: str, run: str, record: RunRecord, models: Sequence[str]) -> tuple[LedgerRow, ...]:
+def ledger(
+    benchmark: str, run: str, record: RunRecord, models: Sequence[str], *, trust_data: bool = False
+) -> tuple[LedgerRow, ...]:
     """Every published number of some models beside a run's, in the order of their sources.
 
     Args:
@@ -76,12 +78,13 @@ def ledger(benchmark: str, run: str, record: RunRecord, models: Sequence[str]) -
         run: label of the run.
         record: whole or slim.
         models: published names of the run's model.
+        trust_data: the caller vouches that the run's data is the official revision, where the store cannot tell.
 
     Raises:
         UsageError: nothing is published on the benchmark here.
         DataError: the record's lines are not what its header says.
     """
-    found = _found(benchmark, record)
+    found = _found(benchmark, record, trust_data=trust_data)
     rows = (checked for checked in check_published(benchmark) if checked.row.model in models)
     return tuple(_row(checked, run, record, found) for checked in rows)
 
@@ -115,7 +118,7 @@ def _protocol_differs(checked: Checked) -> str:
     return ""
 
 
-def _found(benchmark: str, record: RunRecord) -> _Found:
+def _found(benchmark: str, record: RunRecord, *, trust_data: bool = False) -> _Found:
     tasks = [task for task in record.tasks if task.dataset == benchmark and not _another_view(task)]
     if not tasks:
         return _like_it(benchmark, record)
@@ -127,7 +130,8 @@ def _found(benchmark: str, record: RunRecord) -> _Found:
     chosen = tuple(task for task in tasks if task.variant == variant)
     why = next(filter(None, map(_why_partial, chosen)), "")
     incomplete = _why_incomplete(record, chosen)
-    return _Found(chosen, why or incomplete or _why_not_official(chosen), not why and bool(incomplete))
+    other = _why_other_data(chosen, trust_data=trust_data)
+    return _Found(chosen, why or incomplete or other, not why and bool(incomplete))
 
 
 def _another_view(task: TaskRecord) -> bool:
@@ -171,18 +175,23 @@ def _why_incomplete(record: RunRecord, tasks: Sequence[TaskRecord]) -> str:
     return ""
 
 
-def _why_not_official(tasks: Sequence[TaskRecord]) -> str:
+def _why_other_data(tasks: Sequence[TaskRecord], *, trust_data: bool) -> str:
     """The store knows which fingerprint is that of the official revision; a record alone does not."""
-    task = tasks[0]
+    task, short = tasks[0], tasks[0].fingerprint[:12]
     if len({one.fingerprint for one in tasks}) > 1:
         return f"tasks on {task.dataset} are of different fingerprints"
+    if trust_data:
+        return ""
+    vouch = "--trust-data vouches for it"
     try:
         card = read_card(store_folder(task.dataset))
     except MinchangeError:
-        return f"{task.dataset} is not prepared here, so its official fingerprint is not known"
+        return f"{task.dataset} is not prepared here to tell whether {short} is the official revision; {vouch}"
     if card.fingerprint != task.fingerprint:
-        return f"other data than is prepared here: fingerprint {task.fingerprint[:12]}, here {card.fingerprint[:12]}"
-    return "" if card.verified else f"fingerprint {task.fingerprint[:12]} is not known to be the official revision"
+        return f"fingerprint {short} is not that of the data prepared here, {card.fingerprint[:12]}; {vouch}"
+    known = benchmark_card(task.dataset).revision if task.dataset in card_names() else ""
+    at_commit = bool(known) and card.revision.startswith(known) and not card.skipped
+    return "" if card.verified or at_commit else f"fingerprint {short} is not known as the official revision; {vouch}"
 
 
 def _ours(checked: Checked, record: RunRecord, tasks: Sequence[TaskRecord]) -> tuple[str, MetricValue | None, str]:
