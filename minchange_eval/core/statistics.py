@@ -427,10 +427,10 @@ def paired_difference(
     before, after, all_ = before[held], after[held], all_[held]
     subset_weights = 1 / (all_.shape[1] * all_.sum(axis=0))
     changes = (after - before) @ subset_weights
-    values = [float((hits @ subset_weights).sum()) for hits in (before, after)]
+    values = [_plain_mean(hits.sum(axis=0) / all_.sum(axis=0)) for hits in (before, after)]
     alike, one_each = bool((subset_weights == subset_weights[0]).all()), bool((all_.sum(axis=1) == 1).all())
     p = sign_flip_p_value((after - before).sum(axis=1) if alike else changes, draws=draws, seed=seed)
-    difference = math.fsum(changes)
+    difference = _plain_mean((after - before).sum(axis=0) / all_.sum(axis=0))
     weights = all_ @ subset_weights
     heaviest = float(((all_ * subset_weights) ** 2).sum(axis=0).max() * all_.shape[1])
     low, high = map(float, difference_bounds(changes, weights, heaviest, (1 + level) / 2))
@@ -451,6 +451,10 @@ def paired_difference(
         p_mcnemar=_mcnemar(int((changes < 0).sum()), int((changes > 0).sum())) if one_each else None,
         smallest_effect=_smallest_effect(changes, weights),
     )
+
+
+def _plain_mean(shares: Floats) -> float:
+    return math.fsum(shares) / len(shares)
 
 
 def difference_bounds(
