@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   minchange-eval report run_a.jsonl run_b.jsonl --out report.html
   minchange-eval report runs/*_record.jsonl --out report.html --gallery 60
   minchange-eval report runs/*_record.jsonl --format md
+  minchange-eval report my_model_record.jsonl --format model-card
   minchange-eval report run_a.jsonl --protocol published --format csv --out table.csv
 """
 _FORMATS = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".csv": "csv", ".json": "json"}
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write; tables are printed without it")
     parser.add_argument(
         "--format",
-        choices=("html", "md", "latex", "csv", "json"),
+        choices=("html", "md", "latex", "csv", "json", "model-card"),
         help="by default what the name of --out says",
     )
     parser.add_argument(
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         _require_place(args.out)
     runs, report = _report(args)
-    text = _page(args, runs, report) if form == "html" else _tables(form, report)
+    text = _page(args, runs, report) if form == "html" else _tables(form, runs, report)
     if args.out is None:
         sys.stdout.write(text)
     else:
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
 def _format(given: str | None, out: Path | None) -> str:
     form = given or (_FORMATS.get(out.suffix.lower(), "html") if out else "md")
     if form == "html" and out is None:
-        raise UsageError("report: expected --out FILE for a page; or --format md, latex, csv or json to print tables")
+        raise UsageError(
+            "report: expected --out FILE for a page; or --format md, latex, csv, json or model-card to print"
+        )
     return str(form)
 
 
@@ -89,9 +92,12 @@ def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:
     return runs, Report(leaderboards(runs, args.protocol), args.protocol, len(runs), tuple(remarks))
 
 
-def _tables(form: str, report: Report) -> str:
+def _tables(form: str, runs: list[RunResults], report: Report) -> str:
+    from minchange_eval.reports.model_index import as_model_card
     from minchange_eval.reports.tables import as_csv, as_json, as_latex, as_markdown
 
+    if form == "model-card":
+        return as_model_card(report, runs)
     return {"md": as_markdown, "latex": as_latex, "csv": as_csv, "json": as_json}[form](report)
 
 

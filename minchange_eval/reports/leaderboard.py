@@ -456,9 +456,9 @@ def _chance_rows(entries: Sequence[Entry]) -> list[Row]:
                 cells.setdefault(at, Cell(value.chance))
     kinds = {how: {at: round(cell.value, 4) for at, cell in cells.items()} for how, cells in by_answers.items()}
     if len({tuple(sorted(cells.items())) for cells in kinds.values()}) <= 1:
-        return [Row("Chance", "chance", "guessing", cells) for cells in list(by_answers.values())[:1] if cells]
+        return [Row("Chance", "chance", "", cells) for cells in list(by_answers.values())[:1] if cells]
     titles = {"pairs": "Chance, similarity scores", "answers": "Chance, single answers"}
-    return [Row(titles[how], "chance", "guessing", cells) for how, cells in sorted(by_answers.items()) if cells]
+    return [Row(titles[how], "chance", "", cells) for how, cells in sorted(by_answers.items()) if cells]
 
 
 def _rule_rows(audit: AuditResult, entries: Sequence[Entry]) -> list[Row]:

@@ -158,8 +158,8 @@ def _table(board: Board, metric: str, footnotes: dict[str, int]) -> ShownTable:
     best = any(metric in row.leads for row in rows)
     headings = tuple((subset or "Overall", _size(rows, (name, subset))) for name, subset in columns)
     note = (
-        "Leading: the best model is not significantly ahead of these (paired sign-flip test over clusters of items "
-        "that share images, Holm over the models, 5 %)."
+        "Leading: the best model and those that it is not significantly ahead of (paired sign-flip test over clusters "
+        "of items that share images, Holm over the models, 5 %)."
         if best
         else "No model is ranked by this."
         if metric in NO_RANK
@@ -198,7 +198,7 @@ def _row(
         marks=tuple(shown_text(mark, _NOTE) for mark in row.marks),
         leads=metric in row.leads,
         line=line,  # type: ignore[arg-type]  # three numbers
-        notes=tuple(footnotes.setdefault(note, len(footnotes) + 1) for note in row.notes),
+        notes=tuple(sorted(footnotes.setdefault(note, len(footnotes) + 1) for note in row.notes)),
         cells=tuple(_cell(row.cells.get(at)) for at in columns),
         counts=tuple("" if count is None else f"{count:,}" for count in counts),  # type: ignore[arg-type]
     )
