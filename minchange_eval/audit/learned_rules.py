@@ -115,19 +115,29 @@ def fit(rule: LearnedRule, features: Features, pile: Pile, train: Mask, judged: 
         scores[out] = np.exp(np.clip(said, -30, 30).round(_ROUNDED))
         weights = linear.coef_[0]
     else:
-        from sklearn.ensemble import RandomForestClassifier
-
-        forest = RandomForestClassifier(
-            n_estimators=_TREES,
-            min_samples_leaf=5,
-            max_depth=10,
-            max_samples=min(1.0, _ROWS_A_TREE / int(rows.sum())),
-            n_jobs=1,
-            random_state=seed,
-        ).fit(matrix[rows], right)
-        scores[out] = forest.predict_proba(matrix[out])[:, 1].round(_ROUNDED)
-        weights = forest.feature_importances_
+        scores[out], weights = _forest(matrix[rows], right, matrix[out], seed)
     return Fitted(np.where(out, pile.shares(scores), 0.0), np.asarray(weights, dtype=np.float64))
+
+
+def _forest(seen: Any, right: Mask, judged: Any, seed: int) -> tuple[Floats, Floats]:
+    """Mean over trees of the share of right candidates in a leaf, and the mean importances.
+
+    The trees of a random forest (Breiman 2001): rows drawn with replacement, at each split some of the columns. Not
+    sklearn's own forest, whose threads change the warning filters of the whole process.
+    """
+    from sklearn.tree import DecisionTreeRegressor
+
+    rng = np.random.Generator(np.random.PCG64(seed))
+    said, weights = np.zeros(len(judged)), np.zeros(seen.shape[1])
+    for _ in range(_TREES):
+        drawn = rng.integers(len(seen), size=min(len(seen), _ROWS_A_TREE))
+        tree = DecisionTreeRegressor(
+            max_depth=10, min_samples_leaf=5, max_features="sqrt", random_state=int(rng.integers(2**31))
+        )
+        tree.fit(seen[drawn], right[drawn].astype(np.float64))  # of two classes, variance and impurity split alike
+        said += tree.predict(judged)
+        weights += tree.feature_importances_
+    return (said / _TREES).round(_ROUNDED), weights / _TREES
 
 
 @dataclass(frozen=True)

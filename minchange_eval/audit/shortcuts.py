@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from minchange_eval.audit.exact_tests import exact_interval, exact_p
+from minchange_eval.audit.exact_tests import exact_interval, exact_p, out_of_fold_p
 from minchange_eval.audit.image_looks import Progress, image_looks
 from minchange_eval.audit.learned_rules import OutOfFold, folds_of, learned_rules, out_of_fold
 from minchange_eval.audit.puzzles import Choices, Floats, Pile, Puzzle, puzzles_of
@@ -67,7 +67,8 @@ class Judged:
     def p(self) -> float:
         """Two-sided, against chance; over the puzzles that the rule decides, for a tie says nothing."""
         decided = self.choices.decided
-        return exact_p(int(self.choices.hit[decided].sum()), self.pile.chance[decided])
+        test = exact_p if self.learned is None else out_of_fold_p
+        return test(int(self.choices.hit[decided].sum()), self.pile.chance[decided])
 
     @property
     def bias(self) -> Floats | None:
@@ -193,7 +194,7 @@ def slices_of(pile: Pile) -> dict[str, NDArray[np.bool_]]:
     """Subset or slice -> [puzzles] which are in it, in the order of the data."""
     masks: dict[str, NDArray[np.bool_]] = {}
     for number, puzzle in enumerate(pile.puzzles):
-        for name in (puzzle.subset, *puzzle.slices):
+        for name in filter(None, (puzzle.subset, *puzzle.slices)):
             masks.setdefault(name, np.zeros(len(pile), dtype=np.bool_))[number] = True
     return masks
 
@@ -312,7 +313,7 @@ def _best(asks: Asks, nested: _Nested, kind: Kind, variant: str) -> BestRule:
         variant=variant,
         name=min(nested.chosen, key=lambda name: (-nested.chosen[name], name), default=""),
         chosen=dict(nested.chosen.most_common()),
-        p=exact_p(int(nested.hit.sum()), nested.pile.chance),
+        p=out_of_fold_p(int(nested.hit.sum()), nested.pile.chance),
         shares=tuple(_shares(asks, nested, kind)),
     )
 
@@ -320,13 +321,13 @@ def _best(asks: Asks, nested: _Nested, kind: Kind, variant: str) -> BestRule:
 def _shares(asks: Asks, nested: _Nested, kind: Kind) -> list[Share]:
     """By metric of the record: whole, and of each subset; intervals over clusters, as in the record."""
     subsets = list(dict.fromkeys(puzzle.subset for puzzle in nested.pile.puzzles))
+    named = [subset for subset in subsets if subset]  # a plain file need not have any
     if asks == "answer" and kind == "questions":
         shares = [_share(nested, "micro", ""), _share(nested, "macro", "", subsets)]
-        return shares + [_share(nested, "accuracy", subset) for subset in subsets]
+        return shares + [_share(nested, "accuracy", subset) for subset in named]
     metrics = ("accuracy",) if asks == "answer" else _METRICS[asks]
-    of_slices = subsets if len(subsets) > 1 or kind != "statements" else []
     return [_share(nested, metric, "", subsets) for metric in metrics] + [
-        _share(nested, metric, subset) for metric in metrics for subset in of_slices
+        _share(nested, metric, subset) for metric in metrics for subset in named
     ]
 
 

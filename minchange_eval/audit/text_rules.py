@@ -54,7 +54,7 @@ def _place_rules(pile: Pile) -> Iterator[FixedRule]:
 
 
 def _at_place(place: int, pile: Pile) -> Floats:
-    return (pile.place == place).astype(np.float64)
+    return np.asarray(pile.place == place, dtype=np.float64)
 
 
 def _each(score: Callable[[str], float]) -> Score:

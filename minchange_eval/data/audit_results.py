@@ -76,7 +76,8 @@ class RuleResult(_Model):
         says: the rule in one line.
         hits, n, value, low, high, chance: over all items, ties at random; the interval is the exact binomial one.
         decided, decided_hits: the items on which it prefers some candidates to others.
-        p: two-sided, against chance, over the decided items (a tie says nothing); exact.
+        p: two-sided, against chance, over the decided items (a tie says nothing); exact for a fixed rule, for a learned
+            one with twice the binomial variance, as folds teach each other.
         holm: `p` adjusted for all rules of the audit.
         slices: subset -> (hits, n).
         carried_by: what carries a learned rule, heaviest first.
@@ -169,15 +170,17 @@ class BalancedSubset(_Model):
 
     Attributes:
         dataset, fingerprint: of the prepared data that the ids are of.
+        over: what is to be found in the puzzles that it is balanced over.
         ids: of the items kept, in the order of the data.
-        removed: id of each item that was left out -> the rules that solved it.
-        rounds: how often rules were learned anew after pruning.
+        removed: id of each item that was left out -> the rules above or below chance on all items that solve it.
+        rounds: how often items were taken out and all rules learned anew.
         rules: what each rule gets on the subset: (asks, name) joined by a colon -> (hits, n, p after Holm).
     """
 
     schema_version: int = SCHEMA_VERSION
     dataset: str
     fingerprint: str
+    over: tuple[Asks, ...] = ()
     ids: tuple[str, ...]
     removed: dict[str, tuple[str, ...]]
     rounds: int

@@ -40,7 +40,8 @@ _PROTOCOL_READS: Mapping[Protocol, tuple[str, ...]] = {
     "vismin": ("pairs", "labels", "options", "words"),
     "med": ("words",),
 }
-_NOT_PUBLISHED = frozenset({"cyclic", "swapped", "templates"})  # no paper merges orders or wordings
+# no paper merges orders or wordings, or leaves out what can be solved without looking
+_NOT_PUBLISHED = frozenset({"cyclic", "swapped", "templates", "balanced"})
 
 
 @dataclass(frozen=True)

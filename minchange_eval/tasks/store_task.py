@@ -16,7 +16,7 @@ from minchange_eval.core.answers import Answer, read_answer
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.forms import merged
 from minchange_eval.core.images import open_image
-from minchange_eval.core.items import CandidateSet, ChoiceQuestion, Item
+from minchange_eval.core.items import CandidateSet, ChoiceQuestion, Item, item_id
 from minchange_eval.core.metrics import Kind
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
 from minchange_eval.core.prompts import Part, Prompt, applies, candidate_labels, placed_images, render
@@ -25,6 +25,7 @@ from minchange_eval.data.prepare import open_or_prepare
 from minchange_eval.data.views import VIEWS
 from minchange_eval.data.vsr_relations import statement_fields, statement_slices
 from minchange_eval.tasks import aggregation
+from minchange_eval.tasks.balanced import balanced_items
 from minchange_eval.tasks.documents import ItemDocuments, in_turn
 from minchange_eval.tasks.prompts import prompt
 from minchange_eval.tasks.variants import (
@@ -49,7 +50,8 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
     Attributes:
         store: the data set as it lay on disk when the task was built.
         items: the items that this task asks; of several subsets in turn, so that `--limit` takes some of each.
-        left_out: how many items of the data are not among them, as their wording cannot be exchanged.
+        left_out: how many items of the data are not among them: their wording cannot be exchanged, or an audit found
+            that they can be solved without looking.
         subsets: theirs, by name.
         variant: which forms it asks in place of the released one; empty for that one.
         outcomes: after aggregation, on rank 0: every query of the run.
@@ -120,6 +122,11 @@ class StoreTask(ConfigurableTask):  # type: ignore[misc]  # lmms-eval is untyped
         if self.variant == "swapped":
             self.items = [item for item in items if all(map(swapped, self.queries(item)))]
             self.left_out = len(items) - len(self.items)
+        if self.variant == "balanced":
+            self.items = balanced_items(items, self.store.card)
+            self.left_out = len(items) - len(self.items)
+            # another subset of the same data has other items under the same numbers
+            wanted["items_sha256"] = sha256("\n".join(map(item_id, self.items)).encode()).hexdigest()
         if len(self.subsets) > 1:
             self.items = in_turn(self.items)
         self._other_images = OtherImages(self.store.items)

@@ -17,8 +17,8 @@ from minchange_eval.core.queries import Direction, Query
 from minchange_eval.tasks.exchange import exchanged
 
 # "" asks as released. `cyclic` and `swapped` are other orders, `blank` and `otherpair` other images, `raw` has the
-# options as released, `templates` several wordings.
-Variant = Literal["", "cyclic", "swapped", "blank", "otherpair", "raw", "templates"]
+# options as released, `templates` several wordings, `balanced` the items that an audit keeps.
+Variant = Literal["", "cyclic", "swapped", "blank", "otherpair", "raw", "templates", "balanced"]
 
 Candidate = TypeVar("Candidate")
 

@@ -45,11 +45,11 @@ ITEMS = {
 _SETS = ("cyclic", "blank", "otherpair")
 _PAIRS = (*_SETS, "swapped")
 VARIANTS = {
-    "spec": _SETS,
+    "spec": (*_SETS, "balanced"),
     "spec_mini": _SETS,
-    "vismin": _PAIRS,
+    "vismin": (*_PAIRS, "balanced"),
     "vismin_mini": _PAIRS,
-    "med": (*_PAIRS, "raw", "templates"),
+    "med": (*_PAIRS, "raw", "templates", "balanced"),
     "med_real": (*_PAIRS, "raw"),
     "med_mini": (*_PAIRS, "templates"),
     "vsr_zeroshot": ("blank", "otherpair", "templates"),

@@ -1,0 +1,180 @@
+"""`minchange-eval audit`: can a data set be solved without looking, and is it in order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minchange_eval.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from minchange_eval.core.items import Item
+    from minchange_eval.data.audit_results import AuditResult, BalancedSubset
+
+EXAMPLES = """examples:
+  minchange-eval audit med                          a prepared data set: shortcuts, and data quality
+  minchange-eval audit med --balance                and a subset without shortcuts, for the task med_balanced
+  minchange-eval audit questions.csv --examples 6   a table of question, options, answer (JSONL, CSV, Parquet)
+  minchange-eval audit vismin --format html --out audit.html
+  minchange-eval audit contamination --train X --eval Y
+
+A table has the columns question, options (a list, or option_a, option_b, …) and answer (an option's text, letter, or
+place from 0), and if you like id, subset, group, image, original. The result is kept in $MINCHANGE_HOME/audits, where
+`minchange-eval report` finds it.
+How-to: docs/audit.md
+"""
+_CONTAMINATION = "contamination"
+_LINE_EVERY_S = 20.0  # where stderr is a file: a line now and then, no bar
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the verb; `contamination` in the place of a name has flags of its own."""
+    _add_flags(parser)
+    parser.add_argument(
+        "target",
+        metavar="NAME|FILE",
+        nargs=argparse.PARSER,
+        action=_ByTarget,
+        help="prepared data set, or table of questions; or `contamination`, see `audit contamination --help`",
+    )
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--balance", action="store_true", help="find a subset on which no rule is above or below chance"
+    )
+    parser.add_argument("--examples", type=int, metavar="N", default=3, help="items to show for each rule (default: 3)")
+    parser.add_argument("--format", choices=("text", "json", "html"), default="text", help="of what is printed")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it to a file in place of standard output")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images that a table names")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of folds and trees (default: 0)")
+
+
+class _ByTarget(argparse.Action):
+    """Reads the rest of the command line with the flags of what was named."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        target, *rest = values
+        inner = argparse.ArgumentParser(prog=f"{parser.prog} {target}", argument_default=None, allow_abbrev=False)
+        if target == _CONTAMINATION:
+            from minchange_eval.cli import audit_contamination
+
+            inner.epilog, inner.formatter_class = audit_contamination.EXAMPLES, argparse.RawDescriptionHelpFormatter
+            audit_contamination.add_arguments(inner)
+            given = inner.parse_args(rest)
+        else:
+            _add_flags(inner)
+            inner.set_defaults(**{name: value for name, value in vars(namespace).items() if name != self.dest})
+            given = inner.parse_args(rest)
+        vars(namespace).update({**vars(given), self.dest: target})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Audit, keep the result, print it."""
+    if args.target == _CONTAMINATION:
+        from minchange_eval.cli import audit_contamination
+
+        return audit_contamination.run(args)
+    from minchange_eval.audit.balance import balance
+    from minchange_eval.audit.shortcuts import audit
+    from minchange_eval.data.audit_results import read_balanced, write_audit, write_balanced
+
+    items, dataset, fingerprint = _read(args)
+    result = audit(items, dataset, fingerprint, seed=args.seed, examples=max(0, args.examples), progress=_shown)
+    kept = [write_audit(result)]
+    if args.balance:
+        balanced: BalancedSubset | None = balance(items, dataset, fingerprint, seed=args.seed, progress=_shown)
+        assert balanced is not None
+        kept.append(write_balanced(balanced))
+    else:
+        balanced = read_balanced(dataset, fingerprint)
+    _print(args, result, balanced, _quality(args.target))
+    for path in kept:
+        print(f"kept: {path}", file=sys.stderr)
+    return ExitCode.OK
+
+
+def _read(args: argparse.Namespace) -> tuple[Sequence[Item], str, str]:
+    """Items, name and fingerprint of a table, or of a prepared data set."""
+    import hashlib
+    import re
+
+    from minchange_eval.data.store import Store
+
+    if _is_table(args.target):
+        from minchange_eval.audit.plain_files import questions_of_file
+
+        path = Path(args.target)
+        questions = questions_of_file(path, args.images)
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).lstrip("_.-") or "table"
+        return questions, name, hashlib.sha256(path.read_bytes()).hexdigest()
+    store = Store.open(args.target)
+    return list(store.items()), store.card.name, store.card.fingerprint
+
+
+def _is_table(target: str) -> bool:
+    from minchange_eval.audit.plain_files import SUFFIXES
+
+    return Path(target).suffix.lower() in SUFFIXES or "/" in target or Path(target).is_file()
+
+
+def _quality(target: str) -> Any:
+    """Data quality of a prepared data set; None for a table."""
+    if _is_table(target):
+        return None
+    from minchange_eval.audit.hash_file import HashFile
+    from minchange_eval.audit.quality import quality
+    from minchange_eval.data.store import Store
+
+    with HashFile() as kept:
+        return quality(Store.open(target), kept=kept, progress=_shown)
+
+
+def _print(args: argparse.Namespace, result: AuditResult, balanced: BalancedSubset | None, quality: Any) -> None:
+    from minchange_eval.audit.quality_tables import quality_html, quality_text
+    from minchange_eval.audit.shortcut_tables import shortcuts_html, shortcuts_text
+    from minchange_eval.core.errors import printable
+
+    if args.format == "json":
+        import json
+
+        whole = {
+            "shortcuts": result.model_dump(mode="json"),
+            "balanced": None if balanced is None else balanced.model_dump(mode="json"),
+            "quality": None if quality is None else quality.model_dump(mode="json"),
+        }
+        said = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    elif args.format == "html":
+        said = shortcuts_html(result, balanced) + (quality_html(quality) if quality is not None else "")
+    else:
+        lines = [*shortcuts_text(result, balanced)]
+        lines += ["", *map(printable, quality_text(quality))] if quality is not None else []
+        said = "\n".join(lines) + "\n"
+    if args.out is None:
+        sys.stdout.write(said)
+    else:
+        from minchange_eval.cli.output_file import write_output
+
+        write_output(args.out, said.encode("utf-8", "backslashreplace"), "--out")
+
+
+def _shown(images: Iterable[Any], total: int | None) -> Iterator[Any]:
+    """The images, with a line on stderr now and then."""
+    began = said = time.monotonic()
+    for done, image in enumerate(images, 1):
+        yield image
+        now = time.monotonic()
+        if now - said >= _LINE_EVERY_S:
+            said = now
+            of = f" of {total:,}" if total else ""
+            print(f"images: {done:,}{of}, {done / (now - began):.0f} a second", file=sys.stderr, flush=True)
