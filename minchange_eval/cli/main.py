@@ -27,6 +27,7 @@ VERBS = {
     "slim": ("minchange_eval.cli.slim", "a record small enough to be kept in a repository, for compare and gate"),
     "reproduce": ("minchange_eval.cli.reproduce", "published numbers: can they be, and do they come back in a run"),
     "grim": ("minchange_eval.cli.grim", "test a table: can a printed percentage be k of n at all"),
+    "audit": ("minchange_eval.cli.audit", "can a data set be solved without looking, is it in order, what leaked"),
     "doctor": ("minchange_eval.cli.doctor", "check versions, seams to lmms-eval, task names, prepared data, disk"),
     "tasks-path": ("minchange_eval.cli.tasks_path", "print the folder of the lmms-eval task files"),
 }

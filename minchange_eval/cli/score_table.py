@@ -26,6 +26,7 @@ _VARIANTS = {
     "otherpair": "another item's images in place of the item's own, what the model scores without looking",
     "raw": "options as released, with their letters and doubles",
     "templates": "each question in several wordings, accuracies over all of them",
+    "balanced": "the items on which an audit found no rule that solves them without looking (docs/audit.md)",
 }
 _BLIND = ("blank", "otherpair")
 _PROMPTS = {
@@ -127,7 +128,8 @@ def _remarks_on(task: TaskRecord, outcomes: Sequence[QueryOutcome]) -> list[str]
     if task.variant:
         lines.append(f"{task.name}: {_VARIANTS.get(task.variant, task.variant)}")
     if task.left_out:
-        lines.append(f"{task.name}: {task.left_out} items whose wording cannot be exchanged were left out")
+        why = "solved without looking" if task.variant == "balanced" else "whose wording cannot be exchanged"
+        lines.append(f"{task.name}: {task.left_out} items {why} were left out")
     if task.items < task.items_in_full:
         options = {"--limit": task.limit, "--offset": task.offset}
         given = [f"{name} {value:g}" for name, value in options.items() if value]
