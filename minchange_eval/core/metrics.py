@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,7 +238,7 @@ def _bias(items: Sequence[JudgedItem], shares: _Shares) -> list[MetricValue]:
     true, false = ([t for item in items for t in statement_tally(name, item)] for name in STATEMENT_METRICS[1:3])
     if not true or not false:
         return []
-    wrong = [replace(tally, hits=tally.total - tally.hits) for tally in false]
+    wrong = [tally._replace(hits=tally.total - tally.hits) for tally in false]
     _, mean = shares.intervals([true, wrong])
     bias = Interval(*(2 * end - 1 for end in (mean.value, mean.low, mean.high)))
     return [_metric_value("bias", "", bias, None, [*true, *false])]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from minchange_eval.core.chance import chance, query_chance, set_chance
 from minchange_eval.core.errors import IncompleteError
@@ -78,15 +78,39 @@ class JudgedItem:
             )
         return i2t, t2i, k
 
-    def within(self, part: str) -> JudgedItem:
-        """The item with its queries of one slice only."""
+    @cached_property
+    def parts(self) -> dict[str, JudgedItem]:
+        """By slice: the item with its queries of that slice only."""
+        return {part: self._within(part) for part in dict.fromkeys(part for of in self.slices for part in of)}
+
+    def _within(self, part: str) -> JudgedItem:
+        if all(part in slices for slices in self.slices):
+            return self
         lines = zip(self.queries, self.hits, self.slices, strict=True)
         queries, hits, slices = zip(*(line for line in lines if part in line[2]), strict=True)
         return replace(self, queries=queries, hits=hits, slices=slices)
 
+    @cached_property
+    def statements(self) -> dict[str, Tally]:
+        """By metric of statements: the item's tally, where it has a statement that the metric reads.
 
-@dataclass(frozen=True)
-class Tally:
+        Raises:
+            ValueError: queries of another kind.
+        """
+        every = _asked_tally(self, Direction.STATEMENT)
+        tallies = {
+            "accuracy": every,
+            "yes_rate": every._replace(hits=sum(query.chosen == _TRUE for query in self.queries)),
+            "answered": every._replace(hits=sum(not query.unscored for query in self.queries), chance=None),
+        }
+        for name, truth in (("accuracy_true", True), ("accuracy_false", False)):
+            asked = [line for line in self.of(Direction.STATEMENT) if (line[0].answers == (_TRUE,)) == truth]
+            if asked:
+                tallies[name] = every if len(asked) == len(self.queries) else _accuracy_of(self, asked)
+        return tallies
+
+
+class Tally(NamedTuple):
     """What one item adds to one metric: `hits` of `total` yes/no results, and the queries that were read.
 
     `subset` is the item's own, that of a slice, or empty where all subsets count as one.
@@ -207,7 +231,7 @@ def tallies_of(name: str, items: Sequence[JudgedItem], kind: Kind) -> list[Tally
     """
     if kind == "questions":
         tallies = [_asked_tally(item, Direction.CHOICE) for item in items]
-        return [replace(tally, subset="") for tally in tallies] if name == "micro" else tallies
+        return [tally._replace(subset="") for tally in tallies] if name == "micro" else tallies
     if kind == "statements":
         return [tally for item in items for tally in statement_tally(name, item)]
     return [_SET_TALLIES[name](name, item) for item in items]
@@ -234,26 +258,18 @@ def _guess(query: QueryOutcome) -> float:
 
 def statement_tally(name: str, item: JudgedItem) -> list[Tally]:
     """One, or none where the item has no statement that the metric reads."""
-    every = _asked_tally(item, Direction.STATEMENT)
-    if name == "yes_rate":
-        return [replace(every, hits=sum(query.chosen == _TRUE for query in item.queries))]
-    if name == "answered":
-        return [replace(every, hits=sum(not query.unscored for query in item.queries), chance=None)]
-    truths = {"accuracy": (True, False), "accuracy_true": (True,), "accuracy_false": (False,)}[name]
-    asked = [(query, hit) for query, hit in item.of(Direction.STATEMENT) if (query.answers == (_TRUE,)) in truths]
-    return [_accuracy_of(item, asked)] if asked else []
+    return [item.statements[name]] if name in item.statements else []
 
 
 def slice_tallies(name: str, item: JudgedItem, kind: Kind) -> list[Tally]:
     """One for each slice that queries of the item are in, for one of the kind's `SLICED_METRICS`."""
     wanted = {"i2t_accuracy": Direction.IMAGE_TO_TEXT, "t2i_accuracy": Direction.TEXT_TO_IMAGE}
     tallies = []
-    for part in dict.fromkeys(part for slices in item.slices for part in slices):
-        held = item.within(part)
+    for part, held in item.parts.items():
         if kind == "statements":
-            tallies += [replace(tally, subset=part) for tally in statement_tally(name, held)]
+            tallies += [tally._replace(subset=part) for tally in statement_tally(name, held)]
         elif asked := held.of(wanted[name]) if kind == "sets" else held.of(Direction.CHOICE):
-            tallies.append(replace(_accuracy_of(held, asked), subset=part))
+            tallies.append(_accuracy_of(held, asked)._replace(subset=part))
     return tallies
 
 

@@ -247,7 +247,9 @@ def level_with_best(
 
     Returns:
         The best one's place (the first of equal ones), and for each model whether it is level with the best: the claim
-        that it is worse, one-sided at 5 %, fails after Holm over the models. The best is level with itself.
+        that it is worse, one-sided at 5 %, fails after Holm over the models. A model that is truly as good as any is
+        set apart in at most 5 % of cases; of many such models one or the other is more often, since the best is found
+        in the same data.
     """
     values = [_value(model, entries) for model in models]
     best = values.index(max(values))
