@@ -8,7 +8,7 @@ from collections.abc import Callable
 from minchange_eval.core.queries import option_text
 
 _HTML = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});|</?[A-Za-z][^<>]{0,80}>")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]{2,40}")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 # Unicode's overrides of direction and its invisible spaces; the joiners that scripts need are no fault
 _UNSEEN = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -51,13 +51,16 @@ def is_mojibake(text: str) -> bool:
 
 
 def _was_utf8(run: str) -> bool:
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            run.encode(encoding).decode("utf-8")
-        except (UnicodeEncodeError, UnicodeDecodeError):
-            continue
-        return True
-    return False
+    try:
+        b"".join(map(_byte_of, run)).decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _byte_of(character: str) -> bytes:
+    # as browsers read Windows-1252: bytes that it leaves undefined become control characters of Latin-1
+    return character.encode("latin-1" if "\x80" <= character <= "\x9f" else "cp1252")
 
 
 def has_html(text: str) -> bool:
