@@ -100,6 +100,9 @@ def _text(compared: Comparison, *, slices: bool, flips: int) -> Iterator[str]:
         rows = list(group)
         shown = [row for row in rows if slices or not row.slice]
         yield f"\n{printable(benchmark)}: {_claims(rows)}"
+        unscored = max(row.first_unscored for row in rows), max(row.second_unscored for row in rows)
+        if any(unscored):
+            yield f"queries without a readable answer, which are misses: A {unscored[0]}, B {unscored[1]}"
         yield ""
         yield from _table(shown)
         yield from _turned([row for row in rows if not row.slice], flips)

@@ -90,6 +90,12 @@ def test_what_cannot_be_compared_is_one_line_and_exit_4(
     assert captured.err.count("\n") == 1
 
 
+def test_a_few_unscored_queries_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = _written(tmp_path, record(med=questions([True] * 40)), record(med=questions([None] + [True] * 39)))
+    assert main(["compare", *paths]) == 0
+    assert "which are misses: A 0, B 1" in capsys.readouterr().out
+
+
 def test_too_many_unscored_queries_are_incomplete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = _written(tmp_path, record(med=questions([True] * 40)), record(med=questions([None] * 4 + [True] * 36)))
     assert main(["compare", *paths]) == 3
