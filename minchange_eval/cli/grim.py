@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV with columns value, n")
     parser.add_argument("--fractions", action="store_true", help="values are shares of 1, not percentages")
     parser.add_argument("--format", choices=("text", "json", "csv"), default="text", help="default: text")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there, whole or not at all")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +40,13 @@ def run(args: argparse.Namespace) -> int:
     from minchange_eval.reports.grim_table import grim_rows
 
     rows = grim_rows(args.file, fractions=args.fractions)
-    print({"text": _text, "json": _json, "csv": _csv}[args.format](rows), end="")
+    text = {"text": _text, "json": _json, "csv": _csv}[args.format](rows)
+    if args.out is None:
+        print(text, end="")
+    else:
+        from minchange_eval.cli.output_file import write_output
+
+        write_output(args.out, text.encode("utf-8"), "--out")
     return ExitCode.OK
 
 

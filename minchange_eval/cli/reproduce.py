@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   minchange-eval reproduce vismin
-  minchange-eval reproduce all --format md
+  minchange-eval reproduce all --format md --out ledger.md
   minchange-eval reproduce spec clip_b32_record.jsonl
   minchange-eval reproduce med run.jsonl --model "Qwen2-VL-7B"
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the run's data as the official revision where the store here cannot tell",
     )
     parser.add_argument("--format", choices=("text", "md", "json", "csv"), default="text", help="default: text")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there, whole or not at all")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.runs:
         if args.model or args.trust_data:
             raise UsageError("--model and --trust-data are about a run; name a RUN too")
-        print(_published(args.benchmark, args.format), end="")
+        _give(_published(args.benchmark, args.format), args.out)
         return ExitCode.OK
     return _beside(args)
 
@@ -111,13 +112,9 @@ def _beside(args: argparse.Namespace) -> int:
         models = _models(path, record, benchmark, args.model)
         rows = ledger(benchmark, str(path), record, models, trust_data=args.trust_data)
         runs.append((str(path), rows, flags(benchmark, record)))
-    if args.format == "text":
-        for run_ in runs:
-            _print_ledger(benchmark, *run_)
-    else:
-        forms = {"md": ledger_page.as_markdown, "json": ledger_page.as_json}
-        form = forms.get(args.format)
-        print(form(benchmark, runs) if form else ledger_page.as_csv(runs), end="")
+    forms = {"md": ledger_page.as_markdown, "json": ledger_page.as_json, "text": _as_text}
+    form = forms.get(args.format)
+    _give(form(benchmark, runs) if form else ledger_page.as_csv(runs), args.out)
     return _exit_code([row for _, rows, _ in runs for row in rows])
 
 
@@ -133,22 +130,34 @@ def _models(path: Path, record: RunRecord, benchmark: str, named: Sequence[str])
     return models
 
 
-def _print_ledger(benchmark: str, label: str, rows: Sequence[LedgerRow], flags: Flags) -> None:
+def _as_text(benchmark: str, runs: Sequence[tuple[str, Sequence[LedgerRow], Flags]]) -> str:
+    return "\n".join(line for run_ in runs for line in _ledger_lines(benchmark, *run_)) + "\n"
+
+
+def _ledger_lines(benchmark: str, label: str, rows: Sequence[LedgerRow], flags: Flags) -> Iterator[str]:
     from minchange_eval.cli.score_table import table
     from minchange_eval.core.errors import printable
     from minchange_eval.reports import ledger_page as page
 
-    print(f"{benchmark}, {printable(label)}: {page.verdicts(rows)}")
-    for reason in page.reasons(rows):
-        print(f"  {printable(reason)}")
-    print()
+    yield f"{benchmark}, {printable(label)}: {page.verdicts(rows)}"
+    yield from (f"  {printable(reason)}" for reason in page.reasons(rows))
+    yield ""
     for name, published, ours in flags:
-        print(f"  {name}: published {printable(published)} | this run {printable(ours)}")
+        yield f"  {name}: published {printable(published)} | this run {printable(ours)}"
     for source in dict.fromkeys(row.checked.row.source for row in rows):
-        print(f"\n{source}")
-        for line in table(page.HEAD, [page.cells(row) for row in rows if row.checked.row.source == source]):
-            print(line)
-    print()
+        yield ""
+        yield source
+        yield from table(page.HEAD, [page.cells(row) for row in rows if row.checked.row.source == source])
+    yield ""
+
+
+def _give(text: str, out: Path | None) -> None:
+    if out is None:
+        print(text, end="")
+        return
+    from minchange_eval.cli.output_file import write_output
+
+    write_output(out, text.encode("utf-8"), "--out")
 
 
 def _exit_code(rows: Sequence[LedgerRow]) -> ExitCode:

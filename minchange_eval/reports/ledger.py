@@ -39,8 +39,8 @@ class LedgerRow:
         run: the run's label.
         task: where in the record ours stands; empty where there is none.
         ours: our value; None where the run has none.
-        verdict: `reproduced` where ours is printed so, rounded or truncated; `within interval` where the published
-            value lies in our interval.
+        verdict: `reproduced` where ours rounds to the published value, or truncates to it where no k of n rounds to
+            it; `within interval` where the published value lies in our interval.
         why: why it is not comparable.
         incomplete: that reason is the run's own incompleteness, not other data.
     """
@@ -102,8 +102,9 @@ def _row(checked: Checked, run: str, record: RunRecord, found: _Found) -> Ledger
 def _verdict(checked: Checked, ours: MetricValue) -> Verdict:
     row, value = checked.row, Fraction(ours.value) * 100
     printed, step = Fraction(row.exact), Fraction(1, 10**row.decimals)
-    rounded = abs(value - printed) <= step / 2 + _ROUNDING
-    if rounded or printed - _ROUNDING <= value < printed + step:
+    test = checked.result
+    truncated = test is not None and test.roundings == ("truncation",)  # no k of n rounds to the published value
+    if abs(value - printed) <= step / 2 + _ROUNDING or (truncated and 0 <= value - printed + _ROUNDING < step):
         return "reproduced"
     return "within interval" if ours.low <= row.value / 100 <= ours.high else "differs"
 

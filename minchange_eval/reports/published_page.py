@@ -78,7 +78,8 @@ def markdown(benchmarks: Iterable[str]) -> str:
 
 _INTRODUCTION = """# Published numbers, and whether they can be what they say
 
-Made by `minchange-eval reproduce all --format md`; how the test works stands in [reproduce.md](reproduce.md).
+Made by `minchange-eval reproduce all --format md --out docs/ledger.md`; how the test works stands in
+[reproduce.md](reproduce.md).
 
 - **attainable**: some k of the released n is printed so. It says that the number is possible, not that it is right.
 - **not attainable**: no k of the released n is printed so, neither rounded nor truncated as the rest of its row is.
@@ -93,10 +94,11 @@ def _found(checked: Mapping[str, Sequence[Checked]], averages: Mapping[str, Sequ
     yield "| benchmark | numbers | " + " | ".join(VERDICTS) + " | averages that follow |"
     yield "|---|" + "---:|" * (len(VERDICTS) + 2)
     for name, checks in checked.items():
-        counts = Counter(check.verdict for check in checks)
-        follow = sum(check.follows != "does not follow" for check in averages[name])
-        numbers = " | ".join(str(counts[verdict]) for verdict in VERDICTS)
-        yield f"| [{name}](#{name}) | {len(checks)} | {numbers} | {follow} of {len(averages[name])} |"
+        yield _count_row(f"[{name}](#{name})", checks, averages[name])
+    every = [check for checks in checked.values() for check in checks]
+    together = [check for of in averages.values() for check in of]
+    if len(checked) > 1:
+        yield _count_row("all", every, together)
     yield ""
     wrong = [(name, line) for name, of in averages.items() for line in average_lines(of)]
     if wrong:
@@ -121,6 +123,27 @@ def _found(checked: Mapping[str, Sequence[Checked]], averages: Mapping[str, Sequ
             sizes = ", ".join(f"{subset} {n}" for (where, subset), n in OLDER_COUNTS.items() if where == name)
             yield ""
             yield f"{older} of those of {name} fit an older labelling of the same items ({sizes}), given in brackets."
+    yield from _truncated(checked)
+
+
+def _count_row(name: str, checks: Sequence[Checked], averages: Sequence[AverageCheck]) -> str:
+    counts = Counter(check.verdict for check in checks)
+    numbers = " | ".join(str(counts[verdict]) for verdict in VERDICTS)
+    follow = sum(check.follows != "does not follow" for check in averages)
+    return f"| {name} | {len(checks)} | {numbers} | {f'{follow} of {len(averages)}' if averages else '-'} |"
+
+
+def _truncated(checked: Mapping[str, Sequence[Checked]]) -> Iterator[str]:
+    """Rows that were truncated throughout."""
+    rows = Counter(
+        (name, check.row.model)
+        for name, checks in checked.items()
+        for check in checks
+        if check.verdict == "attainable" and check.result and check.result.roundings == ("truncation",)
+    )
+    for (name, model), values in rows.items():
+        yield ""
+        yield f"Attainable only as truncated, not rounded: {name}, {_escaped(model)} ({values} values)."
 
 
 def _averages(averages: Sequence[AverageCheck]) -> list[str]:

@@ -30,7 +30,7 @@ def test_the_ledger_of_published_numbers_in_the_docs_is_what_the_command_prints(
     assert main(["reproduce", "all", "--format", "md"]) == 0
     printed = capsys.readouterr().out
     assert LEDGER.read_text(encoding="utf-8") == printed, (
-        "docs/ledger.md: made by minchange-eval reproduce all --format md > docs/ledger.md; run it again"
+        "docs/ledger.md: made by minchange-eval reproduce all --format md --out docs/ledger.md; run it again"
     )
 
 
@@ -144,6 +144,25 @@ def test_captions_and_names_in_a_record_cannot_move_the_terminals_cursor(
         printed = capsys.readouterr().out
         assert "\x1b" not in printed
         assert "\u202e" not in printed
+
+
+def test_out_writes_the_file_whole_and_says_in_one_line_where_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("value,n\n50.0,2\n")
+    for arguments in (["reproduce", "med_real"], ["reproduce", "med", recorded(tmp_path), "--trust-data"]):
+        assert main([*arguments, "--out", str(tmp_path / "out.txt")]) == 0
+        assert "attainable" in (tmp_path / "out.txt").read_text()
+    assert main(["grim", str(table), "--out", str(tmp_path / "out.txt")]) == 0
+    assert (tmp_path / "out.txt").read_text().startswith("1 values: 1 attainable")
+    assert capsys.readouterr().out == ""
+    for arguments in (["reproduce", "med_real"], ["grim", str(table)]):
+        assert main([*arguments, "--out", str(tmp_path / "none" / "out.txt")]) == 2
+        assert main([*arguments, "--out", "/dev/full"]) == 70
+        first, second = capsys.readouterr().err.splitlines()
+        assert "cannot be written (No such file or directory)" in first
+        assert "cannot be written (No space left on device)" in second
 
 
 @pytest.mark.parametrize("verb", ["reproduce", "grim"])

@@ -92,6 +92,34 @@ def test_a_truncated_published_number_is_reproduced_too(store_home: Path) -> Non
     assert of(rows, "Scene").verdict == "reproduced"
 
 
+def test_med_real_is_compared_by_k_of_35(store_home: Path) -> None:
+    store_says(store_home, "med_real", verified=True)
+    outcomes = [
+        outcome_of(
+            query_of_question(ChoiceQuestion(str(k), "real", (BytesImage("i", b"%d" % k),), "?", ("a", "b"), (0,))),
+            "real",
+            Answer(choice=int(k >= 24)),
+        )
+        for k in range(35)
+    ]
+    task = TaskRecord(
+        name="med_real",
+        kind="questions",
+        dataset="med_real",
+        subsets=("real",),
+        fingerprint="f" * 64,
+        items=35,
+        items_in_full=35,
+        items_released=35,
+        queries=35,
+    )
+    record = make_record([task], {"med_real": outcomes}, MODEL)
+    (row,) = ledger("med_real", "run", record, ["Qwen2.5-VL-7B"])
+    assert (row.checked.row.printed, row.verdict) == ("68.57", "reproduced")  # 24/35 is 68.571
+    (row,) = ledger("med_real", "run", record, ["Qwen2.5-VL-7B (ours)"])
+    assert (row.checked.row.printed, row.verdict) == ("74.29", "within interval")
+
+
 def test_a_number_of_another_labelling_is_not_comparable(store_home: Path) -> None:
     store_says(store_home, "med", verified=True)
     rows = ledger("med", "run", med_record(), ["GPT-4o-2024-08-06"])
