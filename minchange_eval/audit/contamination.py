@@ -108,7 +108,7 @@ class Contamination(BaseModel):
         kinds: those whose rows are taken for contaminated.
         findings: every kind, also those with nothing found.
         contaminated_train, contaminated_evaluation: rows with a finding of `kinds`.
-        clean_train_ids, clean_evaluation_ids: ids of the other rows, in their order; not part of the JSON.
+        clean_train_ids, clean_evaluation_ids: ids that no contaminated row has, in their order; not part of the JSON.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -464,8 +464,9 @@ def _union(rows: Sequence[Indices]) -> Indices:
 
 
 def _without(ids: Sequence[str], dirty: Indices) -> tuple[str, ...]:
-    left_out = set(dirty.tolist())
-    return tuple(one for row, one in enumerate(ids) if row not in left_out)
+    # by id and not by row: who filters by a list of ids must not keep a contaminated row that shares its id
+    left_out = {ids[row] for row in dirty}
+    return tuple(one for one in ids if one not in left_out)
 
 
 def _cut(text: str) -> str:

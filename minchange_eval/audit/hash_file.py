@@ -11,7 +11,7 @@ from types import TracebackType
 from minchange_eval.audit.image_hash import METHOD, ImageHash
 from minchange_eval.core.home import home
 
-_COMMIT_EVERY = 1000  # images whose hashes a kill may cost
+_WRITE_EVERY = 200  # images whose hashes a kill may cost; the file is locked while they are written, and only then
 _SIGN = 1 << 63  # SQLite's integers are signed, hashes are not
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class HashFile:
         self._path = path or hash_file_path()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._uncommitted = 0
+        self._unwritten: dict[str, ImageHash] = {}
 
     def __enter__(self) -> HashFile:
         try:
@@ -52,11 +52,7 @@ class HashFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:  # what was computed before a Ctrl-C is kept too
-            if self._connection is not None:
-                try:
-                    self._connection.commit()
-                except sqlite3.Error as fault:
-                    self._give_up(fault)
+            self._write()
         self._close()
 
     def get(self, sha256: str) -> Known | None:
@@ -64,6 +60,8 @@ class HashFile:
         with self._lock:
             if self._connection is None:
                 return None
+            if (waiting := self._unwritten.get(sha256)) is not None:
+                return waiting.perceptual, waiting.colours, waiting.size_px
             try:
                 row = self._connection.execute(
                     "SELECT perceptual, colours, width, height FROM hashes WHERE sha256 = ?", (bytes.fromhex(sha256),)
@@ -78,21 +76,23 @@ class HashFile:
 
     def put(self, image: ImageHash) -> None:
         """Keep the hash of an image."""
-        signed = None if image.perceptual is None else image.perceptual - _SIGN
         with self._lock:
             if self._connection is None:
                 return
-            try:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)",
-                    (bytes.fromhex(image.sha256), signed, image.colours, *image.size_px),
-                )
-                self._uncommitted += 1
-                if self._uncommitted >= _COMMIT_EVERY:
-                    self._connection.commit()
-                    self._uncommitted = 0
-            except sqlite3.Error as error:
-                self._give_up(error)
+            self._unwritten[image.sha256] = image
+            if len(self._unwritten) >= _WRITE_EVERY:
+                self._write()
+
+    def _write(self) -> None:
+        rows = [_row(image) for image in self._unwritten.values()]
+        self._unwritten.clear()
+        if self._connection is None or not rows:
+            return
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         _log.warning("%s: image hashes are not kept (%s); they are computed in every run", self._path, error)
@@ -102,3 +102,8 @@ class HashFile:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.close()
+
+
+def _row(image: ImageHash) -> tuple[bytes, int | None, bytes, int, int]:
+    signed = None if image.perceptual is None else image.perceptual - _SIGN
+    return bytes.fromhex(image.sha256), signed, image.colours, *image.size_px

@@ -149,6 +149,15 @@ def test_row_numbers_are_no_ids(tmp_path: Path) -> None:
     assert found.clean_train_ids == ("0", "1")
 
 
+def test_an_id_that_a_contaminated_row_has_is_not_clean() -> None:
+    def row(example_id: str, caption: str) -> Example:
+        return Example(example_id, (Part(("a.jpg",), (caption,)),))
+
+    train = [row("twice", "one"), row("twice", "two"), row("once", "three")]
+    found = contamination(of_examples("t", train), of_examples("e", [row("e", "two")]), kinds=("pair",))
+    assert (found.contaminated_train, found.clean_train_ids) == (1, ("once",))
+
+
 def test_blank_images_are_no_near_images_of_one_another(tmp_path: Path) -> None:
     def blank(level: int, size: int) -> Example:
         return Example(f"{level}", (Part((encoded(Image.new("RGB", (size, size), (level,) * 3)),), ()),))

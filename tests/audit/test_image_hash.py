@@ -124,6 +124,17 @@ def test_hashes_of_an_interrupted_run_are_kept(tmp_path: Path) -> None:
         assert kept.get(image.sha256) is not None
 
 
+def test_two_runs_share_one_file_of_hashes(tmp_path: Path) -> None:
+    first, second = encoded(picture(1)), encoded(picture(2))
+    path = tmp_path / "hashes.sqlite"
+    with HashFile(path) as one, HashFile(path) as other:
+        for kept, images in ((one, [first, second]), (other, [second])):
+            list(hash_images([("", images)], kept))
+    with HashFile(path) as kept:
+        assert kept.get(first.sha256) is not None
+        assert kept.get(second.sha256) == (hash_image(second).perceptual, hash_image(second).colours, (320, 240))
+
+
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
 def test_a_damaged_file_of_hashes_costs_time_only(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
