@@ -158,8 +158,9 @@ def _why_partial(task: TaskRecord) -> str:
     if task.synthetic:
         return f"{task.dataset} is synthetic"
     if task.items < task.items_in_full:
-        option = f"--limit {task.limit:g}" if task.limit else f"--offset {task.offset}"
-        return f"{task.name}: {task.items} of {task.items_in_full} items were asked ({option})"
+        options = {"--limit": task.limit, "--offset": task.offset}
+        given = ", ".join(f"{name} {value:g}" for name, value in options.items() if value)
+        return f"{task.name}: {task.items} of {task.items_in_full} items were asked" + f" ({given})" * bool(given)
     if task.items_released is not None and task.items_in_full + task.left_out < task.items_released:
         return f"{task.name}: {task.items_in_full} of {task.items_released} released items were prepared"
     if task.rows_skipped or task.left_out:

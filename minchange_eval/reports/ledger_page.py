@@ -93,7 +93,9 @@ def as_csv(runs: Sequence[tuple[str, Sequence[LedgerRow], Flags]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]) if lines else ["run"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: printable(str(value)) for name, value in line.items()} for line in lines)
+    writer.writerows(
+        {name: "" if value is None else printable(str(value)) for name, value in line.items()} for line in lines
+    )
     return text.getvalue()
 
 

@@ -188,3 +188,28 @@ def test_the_outputs_in_the_docs_are_what_the_command_prints(
     assert capsys.readouterr().out in how_to
     assert main(["reproduce", "med"]) == 0
     assert "\n".join(capsys.readouterr().out.splitlines()[:5]) in how_to
+
+
+@pytest.mark.parametrize("record", sorted((Path(__file__).parents[1] / "core" / "records").glob("v*.jsonl")))
+def test_records_of_every_earlier_version_are_read(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "vismin", str(record), "--model", "CoCa"]) == 4
+    assert "13 not comparable" in capsys.readouterr().out
+
+
+def test_a_record_without_tasks_has_nothing_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.jsonl"
+    model = {"adapter": "a", "name": "n"}
+    path.write_text(json.dumps({"schema_version": 2, "tasks": [], "model": model, "metrics": {}}) + "\n")
+    assert main(["reproduce", "vismin", str(path), "--model", "CoCa"]) == 4
+    assert "the run has no task on vismin" in capsys.readouterr().out
+
+
+def test_a_slim_record_comes_to_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recorded(tmp_path)
+    assert main(["slim", path, "--out", str(tmp_path / "slim.jsonl.gz")]) == 0
+    capsys.readouterr()
+    printed = []
+    for one in (path, str(tmp_path / "slim.jsonl.gz")):
+        assert main(["reproduce", "med", one, "--trust-data"]) == 0
+        printed.append(capsys.readouterr().out.replace(one, "RUN"))
+    assert printed[0] == printed[1]
