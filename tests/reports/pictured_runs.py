@@ -98,11 +98,11 @@ def by_scores(skill: float, seed: int, scored: str = "pairs") -> Callable[[Query
 
 
 def in_words(skill: float, seed: int, words: Words = as_written) -> Callable[[Query], Answer]:
-    """Replies, of which a share is right and one in eight cannot be read."""
+    """Replies, of which a share is right and one in five cannot be read."""
     drawn = random.Random(seed)
 
     def answer(query: Query) -> Answer:
-        if drawn.random() < 1 / 8:
+        if drawn.random() < 1 / 5:
             return Answer(text=words("I would rather not say."), reason=words("no letter"))
         place = query.answers[0] if drawn.random() < skill else (query.answers[0] + 1) % query.candidates
         return Answer(choice=place, text=words(f"I choose number {place}."))
