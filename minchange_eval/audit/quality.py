@@ -326,7 +326,7 @@ _OPTION_CHECKS: tuple[tuple[str, str, Weight, Callable[[ChoiceQuestion], str]], 
     ("missing_images", "a text names an image that the item does not have", "fault", _missing_image),
     ("only_clean_answer", "the answer is the only option without stray blanks", "leak", _only_clean_answer),
     ("caption_answers", "the answer speaks of captions, or of what is not mentioned", "leak", _caption_in_answer),
-    ("caption_distractors", "a wrong option does", "note", _caption_in_distractor),
+    ("caption_distractors", "a wrong option speaks of them", "note", _caption_in_distractor),
 )
 
 

@@ -10,7 +10,7 @@ from minchange_eval.core.errors import printable
 
 Row = tuple[str, ...]
 
-_CHECKS: Row = ("check", "", "found", "of", "share")
+_CHECKS: Row = ("check", "weight", "found", "of", "share")
 _SPREADS: Row = ("measured", "subset", "n", "smallest", "low", "median", "high", "largest")
 _BALANCES: Row = ("right answers at", "subset", "counts", "n", "p", "Holm")
 _DIRECTIONS = {"choice": "letter", "i2t": "image to text", "t2i": "text to image"}
