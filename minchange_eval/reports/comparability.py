@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from minchange_eval.core.errors import DataError, IncompleteError, NotComparableError
-from minchange_eval.core.forms import merged
+from minchange_eval.core.forms import in_orders, merged
 from minchange_eval.core.metrics import Kind
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.queries import Direction
@@ -110,9 +110,9 @@ def _require_kind(outcomes: Iterable[QueryOutcome], kind: Kind, where: str) -> N
         )
 
 
-def _in_one_order(outcomes: Iterable[QueryOutcome], where: str) -> tuple[QueryOutcome, ...]:
+def _in_one_order(outcomes: tuple[QueryOutcome, ...], where: str) -> tuple[QueryOutcome, ...]:
     try:
-        return merged(outcomes)
+        return merged(outcomes) if in_orders(outcomes) else outcomes
     except ValueError as error:
         raise DataError(f"{where}: {error}; the record was changed after it was written") from error
 

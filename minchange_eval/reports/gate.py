@@ -16,9 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from minchange_eval.core.errors import ExitCode, UsageError
 from minchange_eval.core.record import RunRecord, TaskRecord, digest
-from minchange_eval.core.slim_records import slim
 from minchange_eval.core.statistics import LEVEL, holm
-from minchange_eval.reports.comparability import require_comparable
 from minchange_eval.reports.comparison import Comparison, DifferenceRow, compare
 from minchange_eval.reports.pairing import benchmarks_of
 from minchange_eval.reports.policy import Policy, SliceRule, meant
@@ -134,23 +132,22 @@ def gate(
         undecided_passes: let a candidate through that is not shown to be worse.
 
     Raises:
-        IncompleteError, NotComparableError: see `require_comparable`.
+        IncompleteError, NotComparableError: see `reports.comparability.require_comparable`.
         UsageError: the policy names a benchmark, metric or slice that is not there, or gates nothing.
     """
-    require_comparable(baseline, candidate, ("baseline", "candidate"))
     policy = policy or Policy()
-    before, after = slim(baseline), slim(candidate)  # so that whole and slim ones may be paired
-    after = after.model_copy(update={"groups": before.groups})  # the same tasks, asked by another name
-    asked = _asked(compare(before, after), benchmarks_of(before), policy)
+    renamed = candidate.model_copy(update={"groups": baseline.groups})  # the same tasks, asked by another name
+    comparison = compare(baseline, renamed, names=("baseline", "candidate"))
+    asked = _asked(comparison, benchmarks_of(baseline), policy)
     checks = tuple(_checks(asked))
     verdicts = {check.verdict for check in checks}
     return GateResult(
         verdict="regression" if "regression" in verdicts else "undecided" if "undecided" in verdicts else "pass",
         undecided_passes=undecided_passes,
-        baseline=_side(before),
-        candidate=_side(after),
+        baseline=_side(baseline),
+        candidate=_side(candidate),
         checks=checks,
-        remarks=tuple(_remarks(before, after)),
+        remarks=tuple(_remarks(baseline, candidate)),
     )
 
 
