@@ -15,8 +15,8 @@ from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.record import RunRecord, read_record, write_record
 from tests.reports.made_records import OTHER, questions, record, sets
 
-HALF = [number % 2 > 0 for number in range(400)]
-FEWER = [number % 2 > 0 and number > 120 for number in range(400)]
+HALF = [number % 2 > 0 for number in range(200)]
+FEWER = [number % 2 > 0 and number > 60 for number in range(200)]
 FORMATS = ("--junit", "--json", "--summary")
 
 
@@ -57,7 +57,7 @@ def test_exit_codes_are_those_of_the_verdicts(
         (HALF, (), 0, "gate: pass (exit 0)"),
         (FEWER, (), 1, "gate: regression (exit 1)"),
         (FEWER, ("--margin", "0.3"), 0, "gate: pass (exit 0)"),
-        ([number % 2 > 0 for number in range(399)] + [False], ("--margin", "0"), 6, "gate: undecided (exit 6)"),
+        ([number % 2 > 0 for number in range(199)] + [False], ("--margin", "0"), 6, "gate: undecided (exit 6)"),
         (HALF, ("--margin", "0"), 6, "gate: undecided (exit 6)"),
         (HALF, ("--margin", "0", "--undecided", "pass"), 0, "gate: undecided, let through (exit 0)"),
     ):
@@ -91,7 +91,7 @@ def twice_and_otherwise(lines: list[bytes]) -> list[bytes]:
     ("change", "code", "said"),
     [
         (cut, 3, "line 101: expected JSON"),
-        (lambda lines: lines[:-4], 3, "expected 1600 queries, got 1596"),
+        (lambda lines: lines[:-4], 3, "expected 800 queries, got 796"),
         (nan, 3, "NaN is no number"),
         (broken, 5, "line 51: expected JSON"),
         (newer, 5, "written with schema 99, this version reads up to 3"),
@@ -128,11 +128,11 @@ def test_a_bad_record_is_one_line_with_its_exit_code_on_either_side(
 @pytest.mark.parametrize(
     ("made", "code", "said"),
     [
-        (record(pairs=sets(HALF), changes={"limit": 400, "items_in_full": 900}), 4, "--limit none | 400"),
+        (record(pairs=sets(HALF), changes={"limit": 200, "items_in_full": 900}), 4, "--limit none | 200"),
         (record(pairs=sets(HALF), changes={"fingerprint": "0" * 64}), 4, "fingerprint ffffffffffff… | 000000000000…"),
-        (record(pairs=sets(HALF[:-1])), 4, "items 400 of 400 | 399 of 399"),
+        (record(pairs=sets(HALF[:-1])), 4, "items 200 of 200 | 199 of 199"),
         (record(quiz=questions(HALF)), 4, "pairs: asked | not asked; quiz: not asked | asked"),
-        (record(pairs=questions([None] * 30 + HALF[30:])), 3, "30 of 400 queries are unscored, more than 5%"),
+        (record(pairs=questions([None] * 30 + HALF[30:])), 3, "30 of 200 queries are unscored, more than 5%"),
         (record(), 3, "candidate record: expected at least one task, got none"),
     ],
     ids=["a limit", "other data", "other sets", "another benchmark", "unscored", "zero sets"],
@@ -149,7 +149,7 @@ def test_records_that_cannot_be_compared_are_one_line(
 def test_a_set_that_stands_twice_in_a_record_counts_once(tmp_path: Path, baseline: Path) -> None:
     doubled = rewritten(candidate_of(tmp_path, sets(HALF)), lambda lines: [*lines, *lines[-4:]])
     assert gate(baseline, doubled, "--json", tmp_path / "g.json") == 0
-    assert json.loads((tmp_path / "g.json").read_text())["checks"][0]["items"] == 400
+    assert json.loads((tmp_path / "g.json").read_text())["checks"][0]["items"] == 200
 
 
 def test_one_set_is_undecided(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_slim_records_are_small_and_decide_the_same_byte_for_byte(
 ) -> None:
     candidate, slim = candidate_of(tmp_path, sets(FEWER)), tmp_path / "slim.jsonl.gz"
     assert main(["slim", str(baseline), "--out", str(slim)]) == 0
-    assert "1,600 queries" in capsys.readouterr().out
+    assert "800 queries" in capsys.readouterr().out
     assert slim.stat().st_size < baseline.stat().st_size / 20
     said = []
     for number, path in enumerate((baseline, slim)):
