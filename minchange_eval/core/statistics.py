@@ -22,6 +22,7 @@ LEVEL = 0.95
 RESAMPLES = 10_000
 _EXACT_CLUSTERS = 16  # 2^16 sign patterns are summed in about a millisecond
 _EXACT_STEPS = 1 << 20
+_FINEST = 12  # sizes are multiples of the smallest one's twelfth or more: of 1 for sets of up to nine
 _DRAWN_AT_ONCE = 1 << 21  # bounds the memory of draws
 _ROUNDING = 1e-9  # equal shares of different sums differ by less than this
 
@@ -296,9 +297,9 @@ def statistic_interval(
 def sign_flip_p_value(differences: ArrayLike, *, draws: int = 100_000, seed: int = 0) -> float:
     """Two-sided p-value of no difference between two models: each cluster's difference could have either sign.
 
-    Exact where all differences are of one size (then it is McNemar's exact test), where they are whole multiples of the
-    smallest one, or where at most 16 are not 0; else from seeded draws, where the observed signs count as one of them,
-    so that it is never 0.
+    Exact where all differences are of one size (then it is McNemar's exact test), where they are whole multiples of a
+    common one (a twelfth of the smallest, or more), or where at most 16 are not 0; else from seeded draws, where the
+    observed signs count as one of them, so that it is never 0.
 
     Args:
         differences: [clusters] first model minus second, in the weight that the claimed mean gives each cluster.
@@ -319,9 +320,10 @@ def sign_flip_p_value(differences: ArrayLike, *, draws: int = 100_000, seed: int
     kinds, counts = np.unique(sizes, return_counts=True)
     if len(kinds) == 1:
         return _mcnemar(int((values > 0).sum()), int((values < 0).sum()))
-    steps = np.rint(kinds / kinds[0])
-    if np.abs(kinds / kinds[0] - steps).max() < _ROUNDING and steps @ counts <= _EXACT_STEPS:
-        return _sign_flip_of_steps(steps, counts, observed / kinds[0])
+    for unit in kinds[0] / np.arange(1, _FINEST + 1):
+        steps = np.rint(kinds / unit)
+        if np.abs(kinds / unit - steps).max() < _ROUNDING and steps @ counts <= _EXACT_STEPS:
+            return _sign_flip_of_steps(steps, counts, observed / unit)
     if sizes.size <= _EXACT_CLUSTERS:
         sums = np.zeros(1)
         for size in sizes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -312,7 +312,9 @@ def test_draws_come_near_the_exact_value_and_never_give_zero() -> None:
     assert sign_flip_p_value(differences) == sign_flip_p_value(differences[::-1])
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-9, 9), min_size=17, max_size=40))
+@example([2] * 16 + [3])
 def test_whole_steps_are_exact_at_any_number_of_clusters(differences: list[int]) -> None:
     sums = {0: 1}
     for size in (abs(difference) for difference in differences if difference):
