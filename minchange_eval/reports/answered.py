@@ -55,6 +55,7 @@ class Answers:
         places: by direction and number of candidates; none of models that score each pair apart.
         values: by metric and subset ("" for the whole).
         of_two: whether each query has two candidates.
+        partial: some of the prepared items were not asked (`--limit`).
     """
 
     key: Key
@@ -69,6 +70,7 @@ class Answers:
     places: tuple[Places, ...]
     values: Mapping[tuple[str, str], MetricValue]
     of_two: bool
+    partial: bool = False
 
     @cached_property
     def row(self) -> dict[str, int]:
@@ -136,6 +138,7 @@ def _answers(record: RunRecord, key: Key, tasks: Sequence[TaskRecord]) -> Answer
         places=_places(lines),
         values=_values(record, [task.name for task in tasks]),
         of_two=all(line.candidates == 2 for line in lines),
+        partial=any(task.items < task.items_in_full for task in tasks),
     )
 
 
@@ -149,8 +152,8 @@ def _places(lines: Iterable[QueryOutcome]) -> tuple[Places, ...]:
         group = (line.direction, line.candidates)
         asked[group] += 1
         right.setdefault(group, Counter()).update(line.answers)
-        if line.chosen is not None:
-            chosen.setdefault(group, Counter())[line.chosen] += 1
+        if (place := _place(line)) is not None:
+            chosen.setdefault(group, Counter())[place] += 1
     return tuple(
         Places(
             direction=group[0],
@@ -160,6 +163,16 @@ def _places(lines: Iterable[QueryOutcome]) -> tuple[Places, ...]:
         )
         for group in sorted(asked)
     )
+
+
+def _place(line: QueryOutcome) -> int | None:
+    """`line.chosen`, which judges scores again, from the verdicts that are already there: half a second a record."""
+    if line.unscored or line.tie:
+        return None
+    if line.choice is not None or line.scores is None or len(line.answers) > 1:
+        return line.chosen if line.choice is None else line.choice
+    scores = [score for score in line.scores if score is not None]  # all of them, or it would be unscored
+    return scores.index(max(scores))
 
 
 def _title(record: RunRecord, tasks: Sequence[TaskRecord]) -> str:
@@ -231,14 +244,14 @@ def answered(runs: Sequence[Sequence[Answers]], labels: Sequence[str]) -> list[A
 
     Args:
         runs: of each run what `answers_in` found.
-        labels: what each run's model is called; equal ones are numbered.
+        labels: what each run's model is called; equal ones are numbered, partial runs say so.
     """
     found: dict[Key, Answered] = {}
     for run, (parts, label) in enumerate(zip(runs, labels, strict=True)):
         for answers in parts:
             of = found.setdefault(answers.key, Answered(answers.key))
             of.runs.append(run)
-            of.models.append(_numbered(label, of.models))
+            of.models.append(_numbered(f"{label}, partial run" if answers.partial else label, of.models))
             of.answers.append(answers)
     return [found[key] for key in sorted(found)]
 

@@ -69,7 +69,7 @@ class Thumbnails:
 
 def _edge(images: int) -> int:
     """Pixels on the longer side: the more pictures, the smaller."""
-    return 256 if images <= 2 else 176 if images <= 4 else 112
+    return 256 if images <= 2 else 176 if images <= 4 else 104
 
 
 def _small(picture: Image.Image, edge: int) -> Image.Image:

@@ -26,6 +26,7 @@
   images.forEach((image) => watcher.observe(image));
   window.addEventListener("beforeprint", () => {
     for (const image of images) if (!image.closest("[hidden]")) show(image);
+    for (const charts of document.querySelectorAll(".charts-of")) charts.open = true;
   });
 
   const chosen = (name) => document.getElementById(`gallery-${name}`);
@@ -52,6 +53,10 @@
     for (const item of items) {
       item.hidden = !matches(item);
       shown += item.hidden ? 0 : 1;
+    }
+    for (const part of section.querySelectorAll(".gallery-part")) {
+      const held = [...part.querySelectorAll(".gallery-item")];
+      part.hidden = held.length > 0 && held.every((item) => item.hidden);
     }
     chosen("count").textContent = shown === items.length ? `${shown} items` : `${shown} of ${items.length} items`;
   };

@@ -118,11 +118,12 @@ def test_pictures_come_when_they_come_into_sight(watched: Watched) -> None:
     assert page.eval_on_selector_all("#gallery img", waiting) < before
 
 
-def test_pictures_are_all_there_in_print(watched: Watched) -> None:
+def test_pictures_and_charts_are_all_there_in_print(watched: Watched) -> None:
     watched.page.emulate_media(media="print")
     watched.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert watched.page.eval_on_selector_all("#gallery img", "all => all.every(image => image.src)")
     assert watched.shown(".gallery-filters") == 0
+    assert watched.shown("svg.chart") == watched.page.locator("svg.chart").count() > 3
     assert len(watched.page.pdf()) > 10_000
 
 
@@ -133,6 +134,7 @@ def test_the_gallery_is_filtered_by_benchmark_slice_model_outcome_and_disagreeme
     assert watched.shown(items) == 5
     assert all(name.startswith("q/") for name in watched.texts(f"{items}:not([hidden]) h4 > bdi"))
     assert page.locator("#gallery-count").text_content() == "5 of 15 items"
+    assert watched.shown(".gallery-part h3") == 1
     page.select_option("#gallery-benchmark", label="all")
     page.select_option("#gallery-slice", label="shapes: moved")
     assert set(watched.texts(f"{items}:not([hidden]) h4 small bdi")) == {"moved"}
