@@ -251,6 +251,15 @@ def test_a_folder_that_cannot_be_written_to_is_one_line_and_exit_2(
     assert {path.name for path in tmp_path.iterdir()} == {"small.jsonl"}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_device_is_written_to_and_not_replaced(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate(small, small, "--json", "/dev/null") == 6
+    assert gate(small, small, "--json", "/dev/full") == 70
+    assert "--json /dev/full: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert not Path("/dev/null").is_file()
+    assert not Path("/dev/full").is_file()
+
+
 @pytest.mark.parametrize("verb", ["gate", "slim"])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path, small: Path, verb: str) -> None:
     out = tmp_path / "out"
