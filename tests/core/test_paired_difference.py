@@ -122,6 +122,16 @@ def test_without_any_change_the_bounds_are_what_n_clusters_could_have_missed(n: 
     assert found.smallest_effect is None
 
 
+def test_the_imagined_cluster_weighs_what_one_of_the_smallest_subset_weighs() -> None:
+    """Without any change in subsets of 12 and 50, as much could be hidden as in the 12 alone."""
+    totals = np.zeros((62, 2))
+    totals[:12, 0] = totals[12:, 1] = 1
+    found = paired_difference(totals, totals, totals)
+    lower, upper = difference_bounds(np.zeros(62), totals @ [1 / 24, 1 / 100], 1 / 24, 0.95)
+    assert (found.lower, found.upper) == (float(lower), float(upper))
+    assert -(1 - 0.05 ** (1 / 12)) / 2 > found.lower > -(1 - 0.05 ** (1 / 12))
+
+
 @pytest.mark.parametrize(("lost", "n"), [(1, 12), (3, 12), (5, 44), (44, 44), (20, 500)])
 def test_where_all_change_one_way_the_bounds_are_clopper_and_pearsons(lost: int, n: int) -> None:
     found = paired_difference(*_pairs(lost, 0, n - lost, 0))
