@@ -128,7 +128,7 @@ def test_the_imagined_cluster_weighs_what_one_of_the_smallest_subset_weighs() ->
     totals[:12, 0] = totals[12:, 1] = 1
     found = paired_difference(totals, totals, totals)
     lower, upper = difference_bounds(np.zeros(62), totals @ [1 / 24, 1 / 100], 1 / 24, 0.95)
-    assert (found.lower, found.upper) == (float(lower), float(upper))
+    assert (found.lower, found.upper) == pytest.approx((float(lower), float(upper)))
     assert -(1 - 0.05 ** (1 / 12)) / 2 > found.lower > -(1 - 0.05 ** (1 / 12))
 
 
