@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ def _require_place(out: Path) -> None:
         raise UsageError(f"--out {out}: is a folder; name a file in it")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if not os.access(out.parent, os.W_OK):
+        raise UsageError(f"--out {out}: the folder may not be written to; name another one")
 
 
 def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:

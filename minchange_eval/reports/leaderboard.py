@@ -186,12 +186,13 @@ def labels_of(runs: Sequence[RunResults]) -> list[str]:
     labels = []
     for number, name in enumerate(names):
         same = [other for other, its in enumerate(names) if its == name]
+        differ = {what for what in facts[number] if len({facts[other][what] for other in same}) > 1} - {"file"}
+        told = [fact for what, fact in facts[number].items() if what in differ and fact][:2]
         # two runs of one model on different benchmarks never meet
-        met = {what for what in facts[number] if len({facts[other][what] for other in same}) > 1} - {"file"}
-        if any(asked[other] & asked[number] for other in same if other != number):
-            met.add("file")
-        told = [fact for what, fact in facts[number].items() if what in met and fact]
-        labels.append(f"{name} ({', '.join(told[:2])})" if told else name)
+        meets = [other for other in same if other != number and asked[other] & asked[number]]
+        if any(all(facts[other][what] == facts[number][what] for what in differ) for other in meets):
+            told.append(facts[number]["file"])
+        labels.append(f"{name} ({', '.join(told)})" if told else name)
     return [_numbered(labels, number, asked) for number in range(len(labels))]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -156,12 +157,10 @@ def results_in(record: RunRecord, path: Path, reading: Reading = "ours") -> RunR
     """
     if not any(record.outcomes.values()):
         raise IncompleteError(f"record {path}: expected answered queries, got none; evaluate the model again")
+    record = _grouped_alike(record)
     by_key: dict[BenchmarkKey, list[str]] = {}
     for name, tasks in benchmarks_of(record).items():
-        keys = {BenchmarkKey(task.dataset, task.fingerprint, task.variant, task.kind) for task in tasks}
-        if len(keys) != 1:
-            raise DataError(f"record {path}: group {name} is of {len(keys)} benchmarks; evaluate the model again")
-        by_key.setdefault(keys.pop(), []).append(name)
+        by_key.setdefault(_key_of(tasks[0]), []).append(name)
     try:
         entries = tuple(_entry(record, key, names, reading) for key, names in sorted(by_key.items()))
     except IncompleteError as error:
@@ -171,9 +170,22 @@ def results_in(record: RunRecord, path: Path, reading: Reading = "ours") -> RunR
     return RunResults(path, _said(record), record.model, entries, answers_in(record))
 
 
+def _key_of(task: TaskRecord) -> BenchmarkKey:
+    return BenchmarkKey(task.dataset, task.fingerprint, task.variant, task.kind)
+
+
+def _grouped_alike(record: RunRecord) -> RunRecord:
+    """The record without groups whose tasks are of different data: such a mean is of no benchmark."""
+    key = {task.name: _key_of(task) for task in record.tasks}
+    kept = {name: members for name, members in record.groups.items() if len({key[one] for one in members}) == 1}
+    return record if len(kept) == len(record.groups) else record.model_copy(update={"groups": kept})
+
+
 def _said(record: RunRecord) -> str:
     """Equal for two runs of the same thing: the header without what may differ, and every verdict."""
-    said = hashlib.sha256(record.model_dump_json(exclude={"outcomes", "run"}).encode())
+    said = hashlib.sha256(
+        json.dumps(record.model_dump(mode="json", exclude={"outcomes", "run"}), sort_keys=True).encode()
+    )
     for outcomes in record.outcomes.values():
         said.update(bytes(4 * one.hit + 2 * one.unscored + one.tie for one in outcomes))
     return said.hexdigest()
