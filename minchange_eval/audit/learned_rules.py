@@ -27,7 +27,7 @@ from minchange_eval.audit.text_rules import stray_blanks
 from minchange_eval.data.audit_results import Sees
 
 FOLDS = 5
-_TREES = 100
+_TREES = 60
 _ROWS_A_TREE = 20_000  # of a larger pile each tree sees a sample, so that time grows with the pile and no faster
 _ROUNDED = 9  # digits: sums over trees must not depend on their order
 

@@ -28,7 +28,9 @@ def shortcuts_text(result: AuditResult, balanced: BalancedSubset | None = None) 
     for asks, rules in by_question(result.rules):
         yield ""
         yield ASKED[asks]
-        yield from _table([_HEAD, *map(_row, rules)])
+        yield from _table([_HEAD, *(_row(rule) for rule in rules if rule.decided)])
+        if ties := [rule.name for rule in rules if not rule.decided]:
+            yield f"  prefer no candidate of any item: {', '.join(ties)}"
     for best in result.bests:
         yield ""
         yield from _best_text(best)
@@ -122,7 +124,7 @@ def balanced_text(balanced: BalancedSubset, result: AuditResult) -> Iterator[str
     kept, removed = len(balanced.ids), len(balanced.removed)
     yield (
         f"Balanced subset: {kept} of {kept + removed} items, {removed} removed, on which no rule is above or below "
-        f"chance ({balanced.rounds} rounds); task {printable(balanced.dataset)}_balanced asks it"
+        f"chance (rounds of pruning: {balanced.rounds}); task {printable(balanced.dataset)}_balanced asks it"
     )
     reasons: dict[str, int] = {}
     for names in balanced.removed.values():
