@@ -30,8 +30,8 @@ def of(records: Sequence[RunRecord]) -> dict[str, dict[str, Figure]]:
     return {charts.title: {figure.title: figure for figure in charts.figures} for charts in found}
 
 
-def test_every_chart_is_well_formed_and_tells_in_words_what_it_shows() -> None:
-    drawn = [figure.drawn for figures in of(three_runs()).values() for figure in figures.values() if figure.drawn]
+def test_every_chart_is_well_formed_and_tells_in_words_what_it_shows(three: list[RunRecord]) -> None:
+    drawn = [figure.drawn for figures in of(three).values() for figure in figures.values() if figure.drawn]
     assert len(drawn) >= 10
     names = []
     for one in drawn:
@@ -45,13 +45,13 @@ def test_every_chart_is_well_formed_and_tells_in_words_what_it_shows() -> None:
     assert len(names) == len(set(names))
 
 
-def test_nothing_writes_a_style_that_the_page_forbids() -> None:
-    for figures in of(three_runs()).values():
+def test_nothing_writes_a_style_that_the_page_forbids(three: list[RunRecord]) -> None:
+    for figures in of(three).values():
         assert not any(re.search(r"\sstyle=|\son\w+=", figure.drawn or "") for figure in figures.values())
 
 
-def test_each_model_has_its_mark_where_its_value_is() -> None:
-    figure = of(three_runs())["spots"]["Accuracy"]
+def test_each_model_has_its_mark_where_its_value_is(three: list[RunRecord]) -> None:
+    figure = of(three)["spots"]["Accuracy"]
     assert figure.drawn is not None
     titles = re.findall(r"<title>(\S+), (.*?): ([\d.]+) %", figure.drawn)
     places = [float(place) for place in re.findall(r'<use href="#mark-\d" x="([\d.]+)%"', figure.drawn)]
@@ -111,8 +111,10 @@ def test_accuracy_against_change_counts_the_queries_of_each_part() -> None:
     assert sum(share * n * 4 / 100 for share, n in zip(shares, sizes, strict=True)) == pytest.approx(hits, abs=1)
 
 
-def test_without_the_store_the_change_chart_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    records = three_runs()
+def test_without_the_store_the_change_chart_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, three: list[RunRecord]
+) -> None:
+    records = three
     monkeypatch.setenv("MINCHANGE_HOME", str(tmp_path / "elsewhere"))
     figure = of(records)["shapes"]["Accuracy against how much of the picture changed"]
     assert figure.drawn is None

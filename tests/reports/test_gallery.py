@@ -80,16 +80,16 @@ def test_places_are_shared_out_evenly(limit: int, wanted: list[int], expected: l
     assert shared_out(limit, wanted) == expected
 
 
-def test_the_limit_holds_for_the_page_as_a_whole() -> None:
-    assert of(three_runs(), 10).count == 10
+def test_the_limit_holds_for_the_page_as_a_whole(three: list[RunRecord]) -> None:
+    assert of(three, 10).count == 10
 
 
 def test_none_are_wanted_none_is_made() -> None:
     assert gallery([], [], 0, [].__getitem__) is None
 
 
-def test_every_picture_on_the_page_has_small_data_that_decodes() -> None:
-    shown = of(three_runs())
+def test_every_picture_on_the_page_has_small_data_that_decodes(three: list[RunRecord]) -> None:
+    shown = of(three)
     data = json.loads(shown.pictures)
     wanted = {picture.key for part in shown.parts for item in part.items for picture in item.pictures}
     assert wanted == set(data)
@@ -99,8 +99,8 @@ def test_every_picture_on_the_page_has_small_data_that_decodes() -> None:
         assert max(Image.open(io.BytesIO(base64.b64decode(body))).size) <= 256
 
 
-def test_two_pictures_have_a_map_of_where_they_differ_and_one_has_none() -> None:
-    parts = {part.title: part for part in of(three_runs()).parts}
+def test_two_pictures_have_a_map_of_where_they_differ_and_one_has_none(three: list[RunRecord]) -> None:
+    parts = {part.title: part for part in of(three).parts}
     assert [picture.title for picture in parts["spots"].items[0].pictures] == [
         "image 1",
         "image 2",
@@ -168,8 +168,10 @@ def test_questions_in_several_orders_say_how_many_were_right() -> None:
     assert part.items[0].answers[0].chosen[0].words == "3 of 4 right"
 
 
-def test_without_the_store_a_line_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    records = three_runs()
+def test_without_the_store_a_line_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, three: list[RunRecord]
+) -> None:
+    records = three
     monkeypatch.setenv("MINCHANGE_HOME", str(tmp_path / "elsewhere"))
     for part in of(records).parts:
         assert part.items == ()
@@ -184,8 +186,8 @@ def test_with_other_data_of_the_same_name_nothing_is_shown() -> None:
     assert "fingerprint" in part.note
 
 
-def test_a_bomb_in_the_store_is_refused_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = three_runs()
+def test_a_bomb_in_the_store_is_refused_and_said(monkeypatch: pytest.MonkeyPatch, three: list[RunRecord]) -> None:
+    records = three
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for part in of(records).parts:
         assert part.items == ()
@@ -198,8 +200,8 @@ def test_runs_that_saw_other_pictures_are_not_shown() -> None:
     assert (part.items, "other pictures" in part.note) == ((), True)
 
 
-def test_a_slim_record_still_shows_what_was_chosen() -> None:
-    records = [slim(record) for record in three_runs()]
+def test_a_slim_record_still_shows_what_was_chosen(three: list[RunRecord]) -> None:
+    records = [slim(record) for record in three]
     shown = of(records)
     assert shown.count == 24
     assert not any(answer.replies for part in shown.parts for item in part.items for answer in item.answers)

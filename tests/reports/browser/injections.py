@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import count
 
-from minchange_eval.core.record import RunRecord
+from minchange_eval.core.record import ModelDescription, RunRecord, make_record
+from tests.reports.made_records import questions as asked
+from tests.reports.made_records import task
 from tests.reports.pictured_runs import by_scores, in_words, questions, run, sets, statements, stored
 
 INJECTIONS = (
@@ -38,8 +40,12 @@ class _InTurn:
 
 
 def hostile_runs() -> list[RunRecord]:
-    """Runs whose every text is hostile: ids, subsets, captions, options, models, replies, reasons, slices."""
+    """Runs whose every text is hostile: ids, subsets, captions, options, replies, reasons, slices, models, tasks."""
     words = _InTurn()
+    return [*_on_hostile_items(words), *(_of_a_hostile_task(sample) for sample in INJECTIONS)]
+
+
+def _on_hostile_items(words: _InTurn) -> list[RunRecord]:
     shapes = stored("shapes", sets(16, words=words))
     spots = stored("spots", questions(16, words))
     claims = stored("claims", statements(16, words))
@@ -53,3 +59,14 @@ def hostile_runs() -> list[RunRecord]:
         )
         for number, sample in enumerate(INJECTIONS)
     ]
+
+
+def _of_a_hostile_task(sample: str) -> RunRecord:
+    """What a task and a model say of themselves, for data that no store can hold."""
+    lines = asked([True, False] * 3, parts=[f"part {sample}", "other"])
+    said = {name: f"{name} {sample}" for name in ("dataset", "variant", "fingerprint", "prompt_source")}
+    model = ModelDescription(
+        adapter=f"a {sample}", name=f"n {sample}", settings={"dtype": sample, f"k {sample}": sample}
+    )
+    quiz = task(f"task {sample}", lines, **said)
+    return make_record([quiz], {quiz.name: lines}, model, groups={f"group {sample}": (quiz.name,)})

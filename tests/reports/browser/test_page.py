@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from minchange_eval.cli.main import main
-from minchange_eval.core.record import write_record
+from minchange_eval.core.record import RunRecord, write_record
 from tests.reports.browser.injections import INJECTIONS, hostile_runs
 from tests.reports.pictured_runs import three_runs
 
@@ -38,27 +38,27 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-def _written(folder: Path, runs: list[Any], items: int) -> Path:
-    paths = [folder / f"run{number}.jsonl" for number in range(len(runs))]
-    for record, path in zip(runs, paths, strict=True):
-        write_record(record, path)
-    out = folder / "report.html"
-    assert main(["report", *map(str, paths), "--out", str(out), "--gallery", str(items)]) == 0
+def _written(folder: Path, runs: Callable[[], list[RunRecord]], items: int) -> Path:
+    """The page of these runs; their store is the folder's `home`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINCHANGE_HOME", str(folder / "home"))
+        paths = []
+        for number, record in enumerate(runs()):
+            paths.append(folder / f"run{number}.jsonl")
+            write_record(record, paths[-1])
+        out = folder / "report.html"
+        assert main(["report", *map(str, paths), "--out", str(out), "--gallery", str(items)]) == 0
     return out
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINCHANGE_HOME", str(tmp_path_factory.mktemp("home")))
-        yield _written(tmp_path_factory.mktemp("report"), three_runs(), 15)
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _written(tmp_path_factory.mktemp("report"), three_runs, 15)
 
 
 @pytest.fixture(scope="module")
-def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINCHANGE_HOME", str(tmp_path_factory.mktemp("home")))
-        yield _written(tmp_path_factory.mktemp("hostile"), hostile_runs(), 24)
+def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _written(tmp_path_factory.mktemp("hostile"), hostile_runs, 24)
 
 
 class Watched:
@@ -323,13 +323,18 @@ def test_hostile_texts_neither_run_nor_break_the_page(browser: Any, hostile_repo
     opened.context.close()
 
 
-def test_lone_surrogates_are_named_in_a_file_that_is_utf8(tmp_path: Path, report: Path) -> None:
+def test_lone_surrogates_are_named_in_a_file_that_is_utf8(
+    tmp_path: Path, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINCHANGE_HOME", str(report.parent / "home"))
     lines = [json.loads(line) for line in (report.parent / "run2.jsonl").read_text().splitlines()]
+    lines[0]["model"]["name"] += "\ud800"
+    lines[0]["model"]["settings"] = {"dtype": "\ud801"}
     for line in lines[1:]:
         line.update({"text": "\ud802"} if line.get("text") else {}, slices=["relation: \ud803"])
     path = tmp_path / "surrogates.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
     assert main(["report", str(path), "--out", str(tmp_path / "r.html")]) == 0
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert {"⟨U+D802⟩", "⟨U+D803⟩"} <= set(re.findall("⟨U\\+D80.⟩", page))
+    assert {"⟨U+D800⟩", "⟨U+D801⟩", "⟨U+D802⟩", "⟨U+D803⟩"} <= set(re.findall("⟨U\\+D80.⟩", page))
     assert "\\ud80" not in page
