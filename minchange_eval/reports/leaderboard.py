@@ -14,7 +14,7 @@ from typing import Literal
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.metrics import FORM_METRICS, SET_METRICS, STATEMENT_METRICS, MetricValue
 from minchange_eval.core.statistics import holm
-from minchange_eval.data.audit_results import AuditResult, read_audit
+from minchange_eval.data.audit_results import AuditResult, BestRule, read_audit
 from minchange_eval.data.benchmark_card import BenchmarkCard, benchmark_card, card_names
 from minchange_eval.data.published_results import PublishedRow, published_rows
 from minchange_eval.reports.comparability import MOST_UNSCORED
@@ -463,16 +463,29 @@ def _chance_rows(entries: Sequence[Entry]) -> list[Row]:
 
 
 def _rule_rows(audit: AuditResult, entries: Sequence[Entry]) -> list[Row]:
-    cells, named = {}, {}
-    for at in dict.fromkeys(at for entry in entries for at in entry.values):
-        if found := audit.blind(*at):
-            best, share = found
-            cells[at] = Cell(share.value, share.low, share.high, share.n)
-            named[best.name] = best
-    if not cells:
-        return []
-    about = "chosen by nested cross-validation, looks at no image with its question"
-    return [Row(f"Best blind rule: {', '.join(named)}", "blind rule", about, cells)]
+    """One for each thing that rules are asked: their chance is their own, so it stands beside them.
+
+    Whoever matches all of a set at once is right by chance more often than who answers query by query.
+    """
+    found = [
+        (*blind, at)
+        for at in dict.fromkeys(at for entry in entries for at in entry.values)
+        if (blind := audit.blind(*at))
+    ]
+    rows = []
+    for best in audit.bests:
+        shares = {at: share for rule, share, at in found if rule is best}
+        if shares:
+            chance = next(iter(sorted(shares.items(), key=lambda pair: pair[0][1] != "")))[1].chance
+            better = "above" if best.p < SIGNIFICANT and _beyond(best) else "not significantly above"
+            about = f"looks at no image with its question · {better} its own chance of {100 * chance:.1f} (p = {best.p:.2g})"
+            cells = {at: Cell(share.value, share.low, share.high, share.n) for at, share in shares.items()}
+            rows.append(Row(f"Best blind rule: {best.name}", "blind rule", about, cells))
+    return rows
+
+
+def _beyond(best: BestRule) -> bool:
+    return best.shares[0].value > best.shares[0].chance
 
 
 def _published(key: BenchmarkKey, entries: Sequence[Entry]) -> tuple[list[Row], list[str]]:
