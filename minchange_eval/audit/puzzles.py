@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minchange_eval.core.items import CandidateSet, ChoiceQuestion, ImageSource, Item, item_id
-from minchange_eval.core.queries import queries_of_set, query_of_question
+from minchange_eval.core.queries import option_text, queries_of_set, query_of_question
 from minchange_eval.core.statistics import clusters_of
 from minchange_eval.data.audit_results import Asks
 from minchange_eval.data.vsr_relations import statement_slices
@@ -88,12 +88,15 @@ def puzzles_of(items: Sequence[Item], dataset: str) -> dict[Asks, list[Puzzle]]:
 
 def _keys(number: int, item: Item) -> list[str]:
     group = item.facts.get("group")
-    return [f"item {number}", *(image.sha256 for image in item.images), *([f"group {group}"] if group else [])]
+    named = [] if group is None else [f"group {group}"]
+    return [f"item {number}", *(image.sha256 for image in item.images), *named]
 
 
 def _of_item(item: Item, original: int | None, cluster: int) -> Iterable[tuple[Asks, Puzzle]]:
     if isinstance(item, ChoiceQuestion):
-        yield "answer", _option_puzzle(item, cluster)
+        options = _option_puzzle(item, cluster)
+        if options.places > len(options.answers):  # else all of them are right, and there is nothing to find
+            yield "answer", options
         if original is not None and len(item.images) > 1:
             yield "image", _image_puzzle(item, original, cluster)
         return
@@ -123,8 +126,6 @@ def _option_puzzle(item: ChoiceQuestion, cluster: int) -> Puzzle:
 
 
 def _shown(item: ChoiceQuestion) -> list[str]:
-    from minchange_eval.core.queries import option_text
-
     return [option_text(option) for option in item.options]
 
 

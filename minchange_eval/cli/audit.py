@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minchange_eval.core.errors import ExitCode
+from minchange_eval.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from minchange_eval.core.items import Item
@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     from minchange_eval.audit.shortcuts import audit
     from minchange_eval.data.audit_results import read_balanced, write_audit, write_balanced
 
+    if not 0 <= args.seed < 2**32:
+        raise UsageError(f"--seed {args.seed}: expected 0 to {2**32 - 1}")
     items, dataset, fingerprint = _read(args)
     result = audit(items, dataset, fingerprint, seed=args.seed, examples=max(0, args.examples), progress=_shown)
     kept = [write_audit(result)]

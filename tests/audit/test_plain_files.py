@@ -64,7 +64,7 @@ def test_rows_of_a_group_and_rows_that_share_an_image_are_one_cluster(tmp_path: 
     from minchange_eval.audit.shortcuts import piles_of
 
     rows = [
-        {**ROW, "group": "x"}, {**ROW, "group": "x"}, {**ROW, "image": "one.png"}, {**ROW, "image_1": "one.png"}, ROW,
+        {**ROW, "group": 0}, {**ROW, "group": 0}, {**ROW, "image": "one.png"}, {**ROW, "image_1": "one.png"}, ROW,
     ]  # fmt: skip
     pile = piles_of(questions_of_file(jsonl(tmp_path, *rows)), "quiz")["answer"]
     assert pile.clusters.tolist() == [0, 0, 1, 1, 2]

@@ -70,3 +70,11 @@ def test_in_a_candidate_set_places_are_asked_in_both_directions_and_the_original
     assert piles["caption"].puzzles[0].texts == ("A cat.", "A dog.")
     assert not [rule.name for rule in fixed_rules(piles["caption"]) if rule.sees == "place"]
     assert set(piles_of([one], "spec")) == {"i2t_place", "t2i_place"}
+
+
+def test_where_all_options_say_the_same_there_is_nothing_to_find() -> None:
+    from minchange_eval.audit.shortcuts import audit
+
+    item = ChoiceQuestion("q", "s", (BytesImage("i", b"i"),), "?", ("A. x", "B. x "), (0,))
+    assert piles_of([item], "made_up") == {}
+    assert audit([item], "made_up", "f" * 64).rules == ()

@@ -115,6 +115,7 @@ def test_hostile_texts_are_escaped_on_the_terminal_and_in_the_page(
         (["audit", "none.csv"], 2, "there is no such file"),
         (["audit", "bad.jsonl"], 5, "row 1: "),
         (["audit", "good.jsonl", "--out", "no/such/folder/x"], 2, "--out"),
+        (["audit", "good.jsonl", "--seed", "-1"], 2, "--seed"),
         (["audit", "good.jsonl", "--balance"], 5, "no subset of at least 10 items"),
     ],
 )
