@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from minchange_eval.core.errors import ExitCode, UsageError
 from minchange_eval.core.record import RunRecord, TaskRecord, digest
+from minchange_eval.core.slim_records import slim
 from minchange_eval.core.statistics import LEVEL, holm
 from minchange_eval.reports.comparison import Comparison, DifferenceRow, compare
 from minchange_eval.reports.pairing import benchmarks_of
@@ -60,7 +61,7 @@ class Check(_Frozen):
         baseline, candidate, difference: fractions; the difference is candidate less baseline.
         lower, upper: one-sided 95 % bounds of the difference.
         p_worse: of the claim that the candidate is worse, adjusted over all values that are gated (Holm).
-        to_right, to_wrong: items that flipped, worst first.
+        to_right, to_wrong: items that flipped, those with the most results first.
         smallest_effect: the smallest loss that so many clusters would show; None where none would be.
     """
 
@@ -136,16 +137,17 @@ def gate(
         UsageError: the policy names a benchmark, metric or slice that is not there, or gates nothing.
     """
     policy = policy or Policy()
-    renamed = candidate.model_copy(update={"groups": baseline.groups})  # the same tasks, asked by another name
-    comparison = compare(baseline, renamed, names=("baseline", "candidate"))
-    asked = _asked(comparison, benchmarks_of(baseline), policy)
+    before, after = slim(baseline), slim(candidate)  # always: scores would put the items that flipped in another order
+    after = after.model_copy(update={"groups": before.groups})  # the same tasks, asked by another name
+    comparison = compare(before, after, names=("baseline", "candidate"))
+    asked = _asked(comparison, benchmarks_of(before), policy)
     checks = tuple(_checks(asked))
     verdicts = {check.verdict for check in checks}
     return GateResult(
         verdict="regression" if "regression" in verdicts else "undecided" if "undecided" in verdicts else "pass",
         undecided_passes=undecided_passes,
-        baseline=_side(baseline),
-        candidate=_side(candidate),
+        baseline=_side(before),
+        candidate=_side(after),
         checks=checks,
         remarks=tuple(_remarks(baseline, candidate)),
     )
