@@ -478,7 +478,8 @@ def _rule_rows(audit: AuditResult, entries: Sequence[Entry]) -> list[Row]:
         if shares:
             chance = next(iter(sorted(shares.items(), key=lambda pair: pair[0][1] != "")))[1].chance
             better = "above" if best.p < SIGNIFICANT and _beyond(best) else "not significantly above"
-            about = f"looks at no image with its question · {better} its own chance of {100 * chance:.1f} (p = {best.p:.2g})"
+            said = f"{better} its own chance of {100 * chance:.1f} (p = {best.p:.2g})"
+            about = f"looks at no image with its question · {said}"
             cells = {at: Cell(share.value, share.low, share.high, share.n) for at, share in shares.items()}
             rows.append(Row(f"Best blind rule: {best.name}", "blind rule", about, cells))
     return rows
