@@ -13,9 +13,22 @@ $(READY): setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
 	@touch $@
 
-demo: $(READY)  ## score the bundled CLIP on the embedded suites
-	$(BIN)/lmms_eval --model open_clip --model_args model_name=minchange-tiny \
-	  --tasks spec_mini,vismin_mini,med_mini --output_path runs
+DEMO  := runs/demo
+SUITE := --model open_clip --tasks spec_mini,vismin_mini,med_mini --output_path $(DEMO)
+GATE  := $(BIN)/minchange-eval gate --margin 0.03 --baseline $$(tail -1 $(DEMO)/baseline.txt)
+
+# each run's last line is the path of its record
+demo: $(READY)  ## score the bundled CLIP, gate two checkpoints against it, write a report of all three
+	@mkdir -p $(DEMO)
+	$(BIN)/lmms_eval $(SUITE) --model_args model_name=minchange-tiny > $(DEMO)/baseline.txt
+	cat $(DEMO)/baseline.txt
+	$(BIN)/lmms_eval $(SUITE) --model_args model_name=minchange-tiny,dtype=bf16 > $(DEMO)/half.txt
+	$(BIN)/python examples/damage_checkpoint.py $(DEMO)/damaged
+	$(BIN)/lmms_eval $(SUITE) --model_args model_name=$(DEMO)/damaged > $(DEMO)/damaged.txt
+	$(GATE) --candidate $$(tail -1 $(DEMO)/half.txt)
+	$(GATE) --candidate $$(tail -1 $(DEMO)/damaged.txt); test $$? -eq 1  # a regression, as it should be
+	for name in spec_mini vismin_mini med_mini; do $(BIN)/minchange-eval audit $$name --out $(DEMO)/audit_$$name.txt; done
+	$(BIN)/minchange-eval report $$(for run in baseline half damaged; do tail -1 $(DEMO)/$$run.txt; done) --out $(DEMO)/report.html
 
 test: $(READY)  ## all tests, offline
 	$(BIN)/python -m pytest
