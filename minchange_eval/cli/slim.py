@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   minchange-eval slim runs/20261121_record.jsonl --out baselines/tiny.jsonl.gz
 
 A name that ends in .gz is written compressed. Scores, replies and reasons are left out; the verdict on each query,
-what was chosen, and which sets share images stay. `compare` and `gate` say the same of it as of the whole record.
+what was chosen, and which sets share images stay. `gate` says the same of it as of the whole record.
 It has no score matrices and replies for a report's gallery, and cannot be read again under another protocol.
 """
 
