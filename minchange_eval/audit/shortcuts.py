@@ -185,6 +185,7 @@ def _result(rule: Judged, p: float, adjusted: float, examples: int) -> RuleResul
         p=p,
         holm=adjusted,
         slices={name: (int(hit[mask].sum()), int(mask.sum())) for name, mask in slices_of(rule.pile).items()},
+        bias=_bias_by_item(rule),
         carried_by=() if rule.learned is None else _heaviest(rule.learned),
         examples=_examples(rule, examples),
     )
@@ -197,6 +198,13 @@ def slices_of(pile: Pile) -> dict[str, NDArray[np.bool_]]:
         for name in filter(None, (puzzle.subset, *puzzle.slices)):
             masks.setdefault(name, np.zeros(len(pile), dtype=np.bool_))[number] = True
     return masks
+
+
+def _bias_by_item(rule: Judged) -> dict[str, float]:
+    bias = rule.bias
+    if bias is None:
+        return {}
+    return {puzzle.item_id: round(float(one), 4) for puzzle, one in zip(rule.pile.puzzles, bias, strict=True)}
 
 
 def _heaviest(learned: OutOfFold) -> tuple[Weight, ...]:

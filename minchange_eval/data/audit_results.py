@@ -80,6 +80,7 @@ class RuleResult(_Model):
             one with twice the binomial variance, as folds teach each other.
         holm: `p` adjusted for all rules of the audit.
         slices: subset -> (hits, n).
+        bias: of a learned rule, id of each item -> its bias score, the out-of-fold probability of its answer.
         carried_by: what carries a learned rule, heaviest first.
         examples: items that it solves, and some that it fails.
     """
@@ -100,6 +101,7 @@ class RuleResult(_Model):
     p: float
     holm: float
     slices: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    bias: dict[str, float] = Field(default_factory=dict, repr=False)
     carried_by: tuple[Weight, ...] = ()
     examples: tuple[Example, ...] = ()
 

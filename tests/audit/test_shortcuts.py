@@ -90,6 +90,9 @@ def test_a_bias_score_is_the_probability_of_the_answer_among_its_options() -> No
     sums = np.add.reduceat(shape.scores, pile.starts)
     assert sums == pytest.approx(1)
     assert shape.bias is not None
+    result = audit([*with_longest_right(quiz(40), 0.9)], "made_up", "f" * 64)
+    assert {one.name: len(one.bias) for one in result.rules if one.kind == "learned"} == {"words": 40, "shape": 40}
+    assert all(0 <= score <= 1 for one in result.rules for score in one.bias.values())
     assert shape.bias[shape.choices.hit].mean() > 0.5 > shape.bias[~shape.choices.hit].mean()
 
 
