@@ -479,7 +479,7 @@ def _rule_rows(audit: AuditResult, entries: Sequence[Entry]) -> list[Row]:
             chance = next(iter(sorted(shares.items(), key=lambda pair: pair[0][1] != "")))[1].chance
             better = "above" if best.p < SIGNIFICANT and _beyond(best) else "not significantly above"
             said = f"{better} its own chance of {100 * chance:.1f} (p = {best.p:.2g})"
-            about = f"looks at no image with its question · {said}"
+            about = f"compares no image with a text · {said}"
             cells = {at: Cell(share.value, share.low, share.high, share.n) for at, share in shares.items()}
             rows.append(Row(f"Best blind rule: {best.name}", "blind rule", about, cells))
     return rows

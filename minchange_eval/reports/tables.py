@@ -40,9 +40,14 @@ def as_markdown(report: Report) -> str:
         for metric in board.headlines:
             lines += ["", *_markdown_table(board, metric)]
         lines.append("")
-        lines += [f"- {_markdown(row.label)}: {_markdown(mark)}" for row in board.rows for mark in row.marks]
+        lines += [f"- {_markdown(row.label)}: {_markdown(said)}" for row in board.rows for said in _said_of(row)]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _said_of(row: Row) -> tuple[str, ...]:
+    """What a line may not be read without: its marks, and of a blind rule its own chance."""
+    return (*row.marks, row.about) if row.role == "blind rule" and row.about else row.marks
 
 
 def _markdown_table(board: Board, metric: str) -> Iterator[str]:
@@ -71,7 +76,7 @@ def _latex_table(board: Board, metric: str) -> Iterator[str]:
     columns = board.columns(metric)
     title = f"{board.title}{', synthetic' if board.synthetic else ''}, {METRIC_TITLES.get(metric, metric)}"
     yield f"% {_one_line(title)}; {_one_line(' · '.join(board.facts))}"
-    for line in (*board.remarks, *(f"{row.label}: {mark}" for row in board.rows for mark in row.marks)):
+    for line in (*board.remarks, *(f"{row.label}: {said}" for row in board.rows for said in _said_of(row))):
         yield f"% {_one_line(line)}"
     yield f"\\begin{{tabular}}{{ll{'r' * (len(columns) + 1)}}}\n\\toprule"
     yield " & ".join(["Model", "", *map(_latex, _headings(columns)), "$n$"]) + r" \\" + "\n\\midrule"
