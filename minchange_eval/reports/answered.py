@@ -169,8 +169,10 @@ def _place(line: QueryOutcome) -> int | None:
     """`line.chosen`, which judges scores again, from the verdicts that are already there: half a second a record."""
     if line.unscored or line.tie:
         return None
-    if line.choice is not None or line.scores is None or len(line.answers) > 1:
-        return line.chosen if line.choice is None else line.choice
+    if line.choice is not None or line.scores is None or len(line.scores) != line.candidates:
+        return line.choice
+    if len(line.answers) > 1:  # several right ones may share first place without a tie
+        return line.chosen
     scores = [score for score in line.scores if score is not None]  # all of them, or it would be unscored
     return scores.index(max(scores))
 

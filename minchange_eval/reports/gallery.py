@@ -381,7 +381,8 @@ def _answer(
 ) -> ModelAnswer:
     of_query: dict[str, list[QueryOutcome]] = {query_id: [] for query_id in queries}
     for line in lines:
-        of_query.get(line.base_id, []).append(line)
+        if (query := queries.get(line.base_id)) and _fits(line, query):
+            of_query[line.base_id].append(line)
     replies = [
         (_heading(queries[query_id]) if len(queries) > 1 else line.form, shown_text(line.text, REPLY))
         for query_id, forms in of_query.items()
@@ -394,6 +395,17 @@ def _answer(
         chosen=tuple(_chosen(forms, item, queries[query_id]) for query_id, forms in of_query.items()),
         replies=tuple(replies[: 2 * MOST_OPTIONS]),
         matrices=_matrices(of_query, item, queries) if with_matrices else (),
+    )
+
+
+def _fits(line: QueryOutcome, query: Query) -> bool:
+    """Whether a line of a record can be of this query; a record may say anything of ids that are in the store."""
+    places = range(query.candidates)
+    return (
+        (line.direction, line.candidates) == (query.direction, query.candidates)
+        and sorted(line.order) in ([], list(places))
+        and (line.choice is None or line.choice in places)
+        and (line.scores is None or len(line.scores) == query.candidates)
     )
 
 

@@ -220,3 +220,21 @@ def test_two_runs_of_one_name_are_told_apart() -> None:
     spots = stored("spots", questions(2))
     shown = of([run("m", (spots, "questions", by_scores(0.5, number))) for number in range(2)])
     assert shown.models == ("m", "m (2)")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"candidates": 9, "answers": (8,), "choice": 8, "scores": None},
+        {"order": (0, 0, 7, 1)},
+        {"direction": "i2t"},
+        {"choice": 99, "scores": None},
+        {"scores": (1.0, 2.0)},
+        {"query_id": "q/000/nothing"},
+    ],
+)
+def test_a_record_that_lies_about_a_question_is_shown_as_not_asked(lie: dict[str, object]) -> None:
+    record = run("m", (stored("spots", questions(1)), "questions", right))
+    line = record.outcomes["spots"][0].model_copy(update=lie)
+    (item,) = of([record.model_copy(update={"outcomes": {"spots": (line,)}})]).parts[0].items
+    assert [chosen.words for chosen in item.answers[0].chosen] == ["not asked"]
