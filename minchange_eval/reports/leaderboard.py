@@ -240,8 +240,12 @@ def _board(
     usual = _usual(entries)
     first = entries[0].tasks[0]
     rows = [_row_of(label, run, entry, everything, usual, "model") for label, run, entry in asked]
-    leads = _leaders([(row, entry) for row, entry in zip(rows, entries, strict=True) if row.role == "model"])
-    rows = [_leading(row, leads.get(id(row), frozenset())) for row in rows]
+    ranked = [(row, entry) for row, entry in zip(rows, entries, strict=True) if row.role == "model"]
+    leads, untested = _leaders(ranked)
+    rows = [
+        replace(row, leads=leads.get(id(row), frozenset()), marks=(*row.marks, *[_UNTESTED] * (id(row) in untested)))
+        for row in rows
+    ]
     for variant, others in blind.items():
         rows += [_blind_row(variant, label, run, entry, everything, usual) for label, run, entry in others]
     references, remarks = _references(key, entries, card, first.synthetic)
@@ -321,10 +325,6 @@ def _blind_row(
     return _row_of(f"{label}, {_BLIND_VARIANTS[variant]}", run, entry, everything, usual, "blind model")
 
 
-def _leading(row: Row, metrics: frozenset[str]) -> Row:
-    return replace(row, leads=metrics)
-
-
 def _cell(value: MetricValue) -> Cell:
     return Cell(value.value, value.low, value.high, value.n, value.unscored, value.ties)
 
@@ -393,28 +393,30 @@ def _short(what: str, how: str, entry: Entry) -> str:
 # --- who leads -----------------------------------------------------------------------------------------------------
 
 
-def _leaders(ranked: Sequence[tuple[Row, Entry]]) -> dict[int, frozenset[str]]:
-    """By identity of the row: the metrics in which the best is not significantly ahead of it.
+_UNTESTED = "not tested against the best model: they were asked other items"
+
+
+def _leaders(ranked: Sequence[tuple[Row, Entry]]) -> tuple[dict[int, frozenset[str]], set[int]]:
+    """By identity of the row: the metrics in which the best is not significantly ahead of it; and who was not tested.
 
     Two-sided sign-flip tests of the best against each other model on the same items, Holm over them.
     """
     leads: dict[int, set[str]] = {}
+    untested: set[int] = set()
     for metric in dict.fromkeys(name for _, entry in ranked for name in entry.results):
-        if metric in NO_RANK:
-            continue
         held = [(row, entry.results[metric]) for row, entry in ranked if (metric, "") in row.cells]
-        held = [(row, result) for row, result in held if metric in METRIC_TITLES]
-        if len(held) < 2:
+        if metric in NO_RANK or len(held) < 2:
             continue
         held.sort(key=lambda pair: -pair[0].cells[metric, ""].value)
         best_row, best = held[0]
         same = [(row, result) for row, result in held[1:] if same_items(best, result)]
+        untested |= {id(row) for row, _ in held[1:]} - {id(row) for row, _ in same}
         (_, _, every), *_ = best.parts()
         adjusted = holm([difference_of(best, result, every, draws=_DRAWS).p for _, result in same])
         tied = [row for (row, _), p in zip(same, adjusted, strict=True) if p >= SIGNIFICANT]
         for row in (best_row, *tied):
             leads.setdefault(id(row), set()).add(metric)
-    return {row: frozenset(metrics) for row, metrics in leads.items()}
+    return {row: frozenset(metrics) for row, metrics in leads.items()}, untested
 
 
 # --- what models are read beside ------------------------------------------------------------------------------------

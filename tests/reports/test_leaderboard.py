@@ -263,6 +263,14 @@ def test_the_published_reading_is_that_of_the_record() -> None:
     assert theirs.entries[0].values["i2t_accuracy", ""].value == whole(made.published["spec"])["i2t_accuracy"].value > 0
 
 
+def test_a_model_that_was_asked_other_items_is_marked_and_not_tested() -> None:
+    one, other = questions([True] * 20, ("x", "y")), questions([True, False] * 10, ("x", "y"), prefix="p")
+    runs = [run(record(model=model(name), quiz=lines), name) for name, lines in (("a", one), ("b", other))]
+    (board,) = leaderboards(runs)
+    assert row(board, "b").marks == ("not tested against the best model: they were asked other items",)
+    assert not row(board, "b").leads
+
+
 def test_one_set_is_a_table() -> None:
     (board,) = leaderboards([run(record(pairs=sets([True])))])
     (shown,) = [one for one in board.rows if one.role == "model"]
