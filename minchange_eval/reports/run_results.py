@@ -21,6 +21,7 @@ from minchange_eval.core.errors import DataError, IncompleteError
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.record import ModelDescription, RunRecord, TaskRecord, read_record
+from minchange_eval.core.slim_records import require_whole
 from minchange_eval.core.tallies import Kind
 from minchange_eval.reports.answered import Answers, answers_in
 from minchange_eval.reports.pairing import MetricResults, benchmarks_of, results_of
@@ -154,9 +155,12 @@ def results_in(record: RunRecord, path: Path, reading: Reading = "ours") -> RunR
     Raises:
         DataError: its header and its lines disagree.
         IncompleteError: it holds no query, or a set lacks some.
+        UsageError: it is slim, and the published reading needs its answers.
     """
     if not any(record.outcomes.values()):
         raise IncompleteError(f"record {path}: expected answered queries, got none; evaluate the model again")
+    if reading == "published":
+        require_whole(record, "--protocol published", path.name)
     record = _grouped_alike(record)
     by_key: dict[BenchmarkKey, list[str]] = {}
     for name, tasks in benchmarks_of(record).items():
@@ -197,9 +201,9 @@ def _entry(record: RunRecord, key: BenchmarkKey, names: Sequence[str], reading: 
     values: dict[tuple[str, str], MetricValue] = {}
     results: dict[str, MetricResults] = {}
     for name in names:
-        protocol = together[name][0].protocol if reading == "published" else "ours"
-        of_name = record.published.get(name) if reading == "published" else None
-        of_name = record.metrics.get(name, ()) if of_name is None else of_name
+        published = record.published.get(name) if reading == "published" else None
+        of_name = record.metrics.get(name, ()) if published is None else published
+        protocol = "ours" if published is None else together[name][0].protocol
         results |= {one.name: one for one in results_of(record, name, protocol) if not one.sliced}
         _require_agreement(name, of_name, results)
         values |= {(value.name, value.subset): value for value in of_name}

@@ -14,6 +14,7 @@ import pytest
 
 from minchange_eval.cli.main import main
 from minchange_eval.core.record import ModelDescription, RunRecord, write_record
+from minchange_eval.core.slim_records import slim
 from tests.reports.made_records import questions, record, sets
 
 RECORDS = Path(__file__).parents[1] / "core" / "records"
@@ -134,6 +135,23 @@ def test_a_set_that_is_given_twice_counts_once(tmp_path: Path, capsys: pytest.Ca
     path.write_text("".join([*lines, lines[1]]))
     assert main(["report", str(path), "--format", "csv"]) == 0
     assert capsys.readouterr().out == once
+
+
+def test_a_slim_record_gives_the_tables_of_the_whole_one_but_no_published_reading(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = made()
+    path, small = saved(tmp_path, whole), saved(tmp_path, slim(whole), "slim.jsonl")
+    printed = []
+    for one in (path, small):
+        assert main(["report", str(one), "--format", "md"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert main(["report", str(small), "--out", str(tmp_path / "r.html")]) == 0
+    capsys.readouterr()
+    code, line = refused(capsys, tmp_path / "published.html", small, "--protocol", "published")
+    assert code == 2
+    assert "slim" in line
 
 
 def test_records_of_different_benchmarks_have_tables_of_their_own(tmp_path: Path) -> None:
