@@ -377,17 +377,18 @@ def _marks(run: RunResults, entry: Entry, usual: Mapping[tuple[str, str], str]) 
         marks.append(f"incomplete: {entry.unscored:.0%} of its queries are unscored and count as misses")
     for what, how in _asked_how(entry).items():
         if how != usual.get((what, ""), how):
-            marks.append(f"asked with another {what} than most here: {_short(what, how, entry)}")
+            marks.append(f"asked with another {what} than most here{_short(what, how, entry)}")
     if run.model.settings.get("images") == "none":
         marks.append("no image was sent")
     return tuple(marks)
 
 
 def _short(what: str, how: str, entry: Entry) -> str:
+    """How, where few words say it."""
     if what == "scoring":
-        return _ANSWERS.get(how, how)
+        return f": {_ANSWERS.get(how, how)}"
     sources = ", ".join(sorted({task.prompt_source for task in entry.tasks}))
-    return f"{how[:8]}, {sources}" if what == "prompt" else how
+    return f": {how[:8]}, {sources}" if what == "prompt" else ""
 
 
 # --- who leads -----------------------------------------------------------------------------------------------------
