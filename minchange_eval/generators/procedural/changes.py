@@ -9,7 +9,7 @@ Source of the kinds and thresholds of SPEC: arXiv:2312.00081, section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import Any
 
@@ -52,6 +52,10 @@ class Change:
     values: tuple[str, ...]
     names: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def exchanged(self) -> Change:
+        """The same scenes in the opposite order."""
+        return replace(self, scenes=self.scenes[::-1], values=self.values[::-1])
 
 
 _FITTING = {

@@ -22,7 +22,7 @@ __all__ = ["CATEGORIES", "HELD_OUT", "TRAIN_CATEGORIES", "draw_scenes", "draw_sp
 
 SEED = 0
 # raised whenever pixels or texts of a data set change, so that what an earlier version drew is drawn anew
-VERSIONS = {"spec_mini": 1, "vismin_mini": 1, "med_mini": 2}
+VERSIONS = {"spec_mini": 1, "vismin_mini": 2, "med_mini": 2}
 EDGE_PX = 224
 LICENCE = "Apache-2.0"
 QUIRKS = (
@@ -106,6 +106,9 @@ def draw_vismin(
         for number in range(sets_per_subset):
             stream = BitStream(seed, "vismin", subset, number)
             change = draw(stream, edge_px, names)
+            # what replaces an object must fit its place, so a coin decides which of the two is called the original
+            if BitStream(seed, "vismin", subset, number, "original").one_in(2):
+                change = change.exchanged()
             set_id = f"vismin_mini/{subset}/{number:04d}"
             yield CandidateSet(
                 set_id=set_id,
