@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +38,8 @@ class Collection:
     Attributes:
         name: as the user calls it.
         ids: of the examples, in their order.
-        own_ids: whether those are ids of the data; else row numbers, which are not compared.
+        own_ids: whether those are ids of the data; else row numbers (0, 1, 2, … or 1, 2, 3, …, also where a column
+            holds them), which are not compared.
         images: distinct ones.
         captions: distinct normalised captions.
         written: [captions] each as it was first written.
@@ -83,12 +84,16 @@ def collect(source: ExampleSource, *, kept: HashFile | None = None, progress: Pr
     return Collection(
         name=source.name,
         ids=tuple(building.ids),
-        own_ids=source.own_ids,
+        own_ids=source.own_ids and not _are_row_numbers(building.ids),
         images=tuple(building.images),
         captions=tuple(building.captions),
         written=tuple(building.written),
         entries=np.array(building.entries, dtype=np.intp).reshape(-1, 3),
     )
+
+
+def _are_row_numbers(ids: Sequence[str]) -> bool:
+    return any(ids == [str(number) for number in range(first, first + len(ids))] for first in (0, 1))
 
 
 def _pictures(example: Example) -> list[ImageSource]:

@@ -393,7 +393,8 @@ def _by_digest(collection: Collection) -> dict[str, int]:
     return {
         image.hashed.sha256: number
         for number, image in enumerate(collection.images)
-        if image.hashed is not None and image.hashed.sha256
+        # what makes no picture and came under several names is an error page that a server sent for each
+        if image.hashed is not None and image.hashed.sha256 and not (image.hashed.fault and len(image.names) > 1)
     }
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from minchange_eval.data.json_rows import BadRowError, as_row, json_lines, json_
 from minchange_eval.data.row_paths import file_inside
 from minchange_eval.data.store import Store
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_JSON_SUFFIXES = (".jsonl", ".json")
+SUFFIXES = (*_JSON_SUFFIXES, ".csv", ".tsv", ".parquet")
 _PARQUET_ROWS = 64  # in memory at a time: a row may hold megabytes of pixels
 
 Image = ImageSource | str  # a picture, or only its name or address where the picture is not at hand
@@ -155,10 +157,7 @@ def _of_item(item: Item) -> Example:
 
 
 def _of_file(path: Path, columns: Columns | None, images: Path) -> ExampleSource:
-    first = next(_rows(path, None), None)
-    if first is None:
-        raise DataError(f"{path}: expected at least one row, got none")
-    present = (columns or Columns()).of(path, list(first))
+    present = (columns or Columns()).of(path, _columns(path))
 
     def read() -> Iterator[Example]:
         for number, row in enumerate(_rows(path, present.all)):
@@ -170,8 +169,19 @@ def _of_file(path: Path, columns: Columns | None, images: Path) -> ExampleSource
     return ExampleSource(str(path), None, present.example_id is not None, read)
 
 
+def _columns(path: Path) -> list[str]:
+    """Of a JSON file those that any row has: the first of many trainers' rows is text alone."""
+    rows = _rows(path, None)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path}: expected at least one row, got none")
+    more = rows if path.suffix.lower() in _JSON_SUFFIXES else ()
+    return list(dict.fromkeys(name for row in chain([first], more) for name in row))
+
+
 def _of_row(row: Mapping[str, Any], number: int, columns: _Present, folder: Path) -> Example:
-    images = [_image(value, number, folder) for name in columns.image for value in _values(row, name)]
+    values = [value for name in columns.image for value in _values(row, name) if not _is_nothing(value)]
+    images = [_image(value, number, folder) for value in values]
     captions = [_caption(value, name) for name in columns.caption for value in _values(row, name)]
     example_id = number if columns.example_id is None else row.get(columns.example_id)
     if not isinstance(example_id, str | int) or example_id == "":
@@ -194,6 +204,11 @@ def _caption(value: Any, name: str) -> str:
     return value
 
 
+def _is_nothing(value: Any) -> bool:
+    """How tables write that a row has no image: an empty text, or the Hub's column without bytes and path."""
+    return value == "" or (isinstance(value, dict) and not (value.get("bytes") or value.get("path")))
+
+
 def _image(value: Any, number: int, folder: Path) -> Image:
     if isinstance(value, dict):  # the Hub's image column
         name = value.get("path") or f"row {number}"
@@ -202,7 +217,7 @@ def _image(value: Any, number: int, folder: Path) -> Image:
             return BytesImage(str(name), value)
     if isinstance(value, bytes):
         return BytesImage(f"row {number}", value)
-    if isinstance(value, int):  # COCO's and Visual Genome's ids
+    if isinstance(value, int) and not isinstance(value, bool):  # COCO's and Visual Genome's ids
         return str(value)
     if not isinstance(value, str):
         raise BadRowError(f"an image: expected a path, an address or bytes, got {type(value).__name__}")
@@ -211,7 +226,7 @@ def _image(value: Any, number: int, folder: Path) -> Image:
 
 def _file_or_name(name: str, folder: Path) -> Image:
     try:
-        path = file_inside((folder,), name) if name and "://" not in name and "\0" not in name else None
+        path = file_inside((folder,), name) if "://" not in name and "\0" not in name else None
     except BadRowError:  # an absolute path of the machine where the file was made: only its name means something here
         path = None
     return name if path is None else FileImage(name, path)

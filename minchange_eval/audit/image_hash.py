@@ -52,7 +52,7 @@ class ImageHash:
 
     Attributes:
         name: as the release gives it; for messages and for comparing names.
-        sha256: of the bytes, 64 hexadecimal digits; empty where they cannot be read.
+        sha256: of the bytes, 64 hexadecimal digits; empty where there are none or they cannot be read.
         perceptual: 64 bits; None for a picture without contrast and for one that cannot be decoded.
         colours: 8 x 8 blocks of RGB, 192 bytes; empty where it cannot be decoded.
         size_px: width and height as shown (EXIF orientation applied); (0, 0) where it cannot be decoded.
@@ -112,8 +112,8 @@ def hash_image(image: ImageSource, kept: HashFile | None = None) -> ImageHash:
         data = image.read()
     except (OSError, DataError) as error:
         return unreadable(image.name, "", error)
-    sha256 = hashlib.sha256(data).hexdigest()
-    known = kept.get(sha256) if kept is not None else None
+    sha256 = hashlib.sha256(data).hexdigest() if data else ""  # empty files are not one picture
+    known = kept.get(sha256) if kept is not None and data else None
     if known is not None:
         return ImageHash(image.name, sha256, *known)
     try:

@@ -119,7 +119,7 @@ def _lines(found: Contamination) -> Iterator[str]:
     yield _of_side("train", found.train)
     yield _of_side("eval ", found.evaluation)
     if not (found.train.own_ids and found.evaluation.own_ids):
-        yield "ids are not compared: one side has none of its own, its rows are numbered from 0"
+        yield "ids are not compared: one side has none of its own, only row numbers"
     yield f"near images: at most {found.radius} of 64 bits and the same colours; " + (
         f"n-grams: {found.ngram} words, at least {found.containment:.0%} of a caption's rare ones"
     )
@@ -165,7 +165,7 @@ def _examples(findings: Iterable[Finding]) -> Iterator[str]:
             shown = dict.fromkeys(text for text in (match.shown_train, match.shown_evaluation) if text)
             degree = "" if match.score is None else f"  [{_degree(finding.kind, match.score)}]"
             ids = f"{match.train_id} ~ {match.evaluation_id}" if match.train_id else match.evaluation_id
-            yield printable(f"  {ids}  {' | '.join(shown)}{degree}")
+            yield printable(f"  {ids}  {' | '.join(shown)}{degree}".rstrip())
         if finding.examples:
             yield ""
 

@@ -149,6 +149,42 @@ def test_row_numbers_are_no_ids(tmp_path: Path) -> None:
     assert found.clean_train_ids == ("0", "1")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_counts_the_rows_holds_no_ids(tmp_path: Path, first: int) -> None:
+    train = jsonl(tmp_path / "train.jsonl", [{"id": first + n, "caption": f"said {n}"} for n in range(5)])
+    evaluation = jsonl(tmp_path / "eval.jsonl", [{"id": n, "caption": f"other {n}"} for n in (3, 1, 2)])
+    assert counts(compared(train, evaluation)) == {}
+    assert "id" in counts(compared(evaluation, evaluation))
+
+
+@pytest.mark.parametrize("nothing", ["", {"bytes": None, "path": None}, {"bytes": None, "path": ""}, [""], None])
+def test_rows_without_an_image_share_none(tmp_path: Path, nothing: object) -> None:
+    sides = [
+        jsonl(tmp_path / f"{side}.jsonl", [{"image": nothing, "caption": f"{side} {n}"} for n in range(3)])
+        for side in ("train", "eval")
+    ]
+    found = compared(*sides)
+    assert (found.train.images, found.evaluation.images, counts(found)) == (0, 0, {})
+
+
+def test_images_are_compared_though_the_first_row_has_none(tmp_path: Path) -> None:
+    rows = [{"caption": "text alone"}, {"caption": "said of it", "image": "coco/000000151497.jpg"}]
+    train = jsonl(tmp_path / "train.jsonl", rows)
+    evaluation = jsonl(tmp_path / "eval.jsonl", [{"caption": "else", "image": "000000151497.jpg"}])
+    assert counts(compared(train, evaluation)) == {"image_name": (1, 1)}
+
+
+@pytest.mark.parametrize("page", [b"", b"<html>404 Not Found</html>"])
+def test_failed_downloads_are_not_one_picture(tmp_path: Path, page: bytes) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.jpg").write_bytes(page)
+    train = jsonl(tmp_path / "train.jsonl", [{"image": "a.jpg"}, {"image": "b.jpg"}])
+    evaluation = jsonl(tmp_path / "eval.jsonl", [{"image": "c.jpg"}, {"image": "d.jpg"}])
+    found = compared(train, evaluation)
+    assert counts(found) == {}
+    assert found.evaluation.unreadable
+
+
 def test_an_id_that_a_contaminated_row_has_is_not_clean() -> None:
     def row(example_id: str, caption: str) -> Example:
         return Example(example_id, (Part(("a.jpg",), (caption,)),))
