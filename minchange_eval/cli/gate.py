@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
         except MinchangeError as other:
             raise type(error)(f"{error}; {other}") from error
         raise
+    _write(outputs, decided)  # first, so that a full standard output cannot keep an earlier decision in them
     for line in _text(decided):
         print(line)
-    _write(outputs, decided)
     return decided.exit_code
 
 

@@ -6,13 +6,13 @@ A verb's module has `EXAMPLES`, `add_arguments(parser)` and `run(args) -> int`.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 from minchange_eval import __version__
+from minchange_eval.cli.standard_output import guarded_output
 from minchange_eval.core.errors import ExitCode, MinchangeError
 
 PROGRAM = "minchange-eval"
@@ -21,7 +21,10 @@ VERBS = {
     "prepare": ("minchange_eval.cli.prepare", "put a data set into the store, from its release or the Hub"),
     "list": ("minchange_eval.cli.list_data", "show what is prepared, and how to get what is not"),
     "contact-sheet": ("minchange_eval.cli.contact_sheet", "items of a prepared data set as one picture"),
-    "report": ("minchange_eval.cli.report", "runs as a leaderboard with intervals: a page that needs no network, or tables"),
+    "report": (
+        "minchange_eval.cli.report",
+        "runs as a leaderboard with intervals: a page that needs no network, or tables",
+    ),
     "compare": ("minchange_eval.cli.compare", "is the difference between two runs real, and which sets turned"),
     "gate": ("minchange_eval.cli.gate", "did a checkpoint get worse than a margin allows: exit 0, 1 or 6"),
     "slim": ("minchange_eval.cli.slim", "a record small enough to be kept in a repository, for compare and gate"),
@@ -46,26 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the return value is the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        verb = _verb_of(arguments)
-        args = _parser(verb).parse_args(arguments)
-        if args.verb is None:
-            _parser(None).print_help()
-            return ExitCode.USAGE
-        code = int(import_module(VERBS[args.verb][0]).run(args))
-        sys.stdout.flush()
-        return code
+        with guarded_output():
+            return _run(arguments)
     except MinchangeError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted; what was complete is kept, run it again to go on", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # `… | head`: the reader has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
     except Exception:  # noqa: BLE001  # Python's own exit code 1 would say "regression"
         traceback.print_exc()
         return ExitCode.INTERNAL
+
+
+def _run(arguments: list[str]) -> int:
+    verb = _verb_of(arguments)
+    args = _parser(verb).parse_args(arguments)
+    if args.verb is None:
+        _parser(None).print_help()
+        return ExitCode.USAGE
+    return int(import_module(VERBS[args.verb][0]).run(args))
 
 
 def _verb_of(arguments: list[str]) -> str | None:

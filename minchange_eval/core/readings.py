@@ -23,6 +23,8 @@ def published_hit(outcome: QueryOutcome, protocol: Protocol) -> bool:
     matching with the keys A, B, … and First, Second. MED: the letter after `Answer:`. An answer without what a
     protocol reads (scores of pairs for SPEC) is read in our way.
     """
+    if protocol == "ours":
+        return outcome.hit
     if protocol == "spec" and outcome.of_pairs and outcome.tie:  # without a tie argmax reads as we do
         return verdict(Answer(scores=outcome.scores), outcome.answers, outcome.candidates).published_hit
     labels = ORDINALS if outcome.direction is Direction.TEXT_TO_IMAGE else LETTERS
