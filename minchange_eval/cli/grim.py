@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minchange_eval.core.errors import ExitCode
+from minchange_eval.core.errors import ExitCode, printable
 
 if TYPE_CHECKING:
     from minchange_eval.reports.grim_table import GrimRow
@@ -96,7 +96,7 @@ def _fields(line: GrimRow) -> dict[str, Any]:
 def _json(rows: Sequence[GrimRow]) -> str:
     import json
 
-    return json.dumps([_fields(row) for row in rows], indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps([_fields(row) for row in rows], indent=1, allow_nan=False) + "\n"
 
 
 def _csv(rows: Sequence[GrimRow]) -> str:
@@ -106,10 +106,12 @@ def _csv(rows: Sequence[GrimRow]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(_fields(rows[0])), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**fields, **dict(_joined(fields))} for fields in map(_fields, rows))
+    writer.writerows({**fields, **dict(_as_text(fields))} for fields in map(_fields, rows))
     return text.getvalue()
 
 
-def _joined(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _as_text(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, between in (("n", "+"), ("k", " "), ("roundings", "; ")):
         yield name, between.join(map(str, fields[name]))
+    for name in ("label", "group"):
+        yield name, printable(fields[name])

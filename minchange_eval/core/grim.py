@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -29,19 +29,22 @@ class Attainability:
 
     Attributes:
         verdict: `no power` where every printable value is attainable, so that the test can find nothing.
-        hits: each k that is printed so by a rule of `roundings`; empty for means and without power.
-        roundings: the rules by which an attainable value is printed so; all where the test has no power.
-        power: share of printable values that are not attainable by rounding, which is the chance that a made-up number
-            would be found out; for means among the printable values next to it.
+        hits: each k that is printed so by a rule of `roundings`; empty for means and where no rule has power.
+        roundings: the rules by which an attainable value is printed so; all where no rule has power.
+        power: share of printable values that are not attainable by any rule, or by the rule of the row that a value
+            was printed in: the chance that a made-up number would be found out; for means among the printable values
+            next to it.
+        power_by_one_rule: the same, were it known whether values were rounded or truncated.
     """
 
     verdict: Verdict
     hits: tuple[int, ...]
     roundings: tuple[Rounding, ...]
     power: float
+    power_by_one_rule: float
 
 
-_NO_POWER = Attainability("no power", (), ROUNDINGS, 0.0)
+_NO_POWER = Attainability("no power", (), ROUNDINGS, 0.0, 0.0)
 
 
 def grim(value: Decimal, n: int, decimals: int) -> Attainability:
@@ -57,10 +60,10 @@ def grim(value: Decimal, n: int, decimals: int) -> Attainability:
 
     >>> grim(Decimal("95.4"), 579, 1).verdict  # 552 of 579 are 95.3, 553 are 95.5
     'not attainable'
-    >>> grim(Decimal("53.84"), 13, 2)
-    Attainability(verdict='attainable', hits=(7,), roundings=('truncation',), power=0.9986001399860014)
-    >>> grim(Decimal("42.5"), 1500, 1).verdict
-    'no power'
+    >>> grim(Decimal("53.84"), 13, 2).hits, grim(Decimal("53.84"), 13, 2).roundings
+    ((7,), ('truncation',))
+    >>> grim(Decimal("42.5"), 1500, 1).verdict, grim(Decimal("42.5"), 700, 1).verdict  # rounded, or truncated
+    ('no power', 'no power')
     """
     exact, step = _checked(value, [n], decimals)
     printable = 100 * 10**decimals
@@ -70,7 +73,8 @@ def grim(value: Decimal, n: int, decimals: int) -> Attainability:
     rules = {k: _rules(Fraction(100 * k, n), exact, step) for k in near}
     roundings = tuple(rule for rule in ROUNDINGS if any(rule in of for of in rules.values()))
     hits = tuple(k for k, of in rules.items() if of)
-    return Attainability("attainable" if hits else "not attainable", hits, roundings, 1 - (n + 1) / (printable + 1))
+    missed, missed_by_one = printable + 1 - _printed_by_any(n, printable), printable - n
+    return _tested(hits, roundings, missed / (printable + 1), missed_by_one / (printable + 1))
 
 
 def grim_mean(value: Decimal, sizes: Sequence[int], decimals: int) -> Attainability:
@@ -92,23 +96,27 @@ def grim_mean(value: Decimal, sizes: Sequence[int], decimals: int) -> Attainabil
     exact, step = _checked(value, sizes, decimals)
     sums = _Sums.around(exact, sizes)
     printable = [exact + shift * step for shift in range(-_AROUND, _AROUND + 1) if 0 <= exact + shift * step <= 100]
-    missed = sum(not sums.within(one - step / 2, one + step / 2)[1] for one in printable)
-    if not missed or not sums.complete:
+    missed = sum(not sums.within(one - step / 2, one + step)[1] for one in printable)
+    missed_by_one = sum(not sums.within(one - step / 2, one + step / 2)[1] for one in printable)
+    if not missed_by_one or not sums.complete:
         return _NO_POWER
     found = [_rules(mean, exact, step) for mean in sums.between(exact - step, exact + step)]
     roundings = tuple(rule for rule in ROUNDINGS if any(rule in of for of in found))
-    return Attainability("attainable" if roundings else "not attainable", (), roundings, missed / len(printable))
+    return _tested((), roundings, missed / len(printable), missed_by_one / len(printable))
 
 
 def by_one_rule(results: Sequence[Attainability]) -> tuple[Attainability, ...]:
     """The results of values that were printed together, by the one rounding rule that explains most of them.
 
-    A value that only another rule would print becomes not attainable: one row is rounded or truncated, not both.
+    A value that only another rule would print becomes not attainable: one row is rounded or truncated, not both. So the
+    test has more power than with a value alone, if the row tells which it was.
 
     >>> seven_13ths, half = grim(Decimal("53.84"), 13, 2), grim(Decimal("66.67"), 3, 2)
     >>> [result.verdict for result in by_one_rule([seven_13ths, half])]
     ['not attainable', 'attainable']
     """
+    if len(results) < 2:
+        return tuple(results)
     explained = Counter(rule for result in results for rule in result.roundings)
     most = max(explained.values(), default=0)
     rules = [rule for rule in ROUNDINGS if explained[rule] == most]
@@ -127,11 +135,25 @@ def rule_words(roundings: Sequence[Rounding]) -> str:
     return words.get(tuple(roundings), ", ".join(roundings))
 
 
-def _kept_to(result: Attainability, rules: Iterable[Rounding]) -> Attainability:
-    if result.verdict != "attainable":
+def _tested(hits: tuple[int, ...], roundings: tuple[Rounding, ...], power: float, by_one: float) -> Attainability:
+    found: Verdict = "attainable" if roundings else "not attainable"
+    return Attainability(found if power else "no power", hits, roundings, power, by_one)
+
+
+def _printed_by_any(n: int, printable: int) -> int:
+    """How many of 0, 1, …, `printable` steps some k of n < printable is rounded or truncated to."""
+    if 3 * n >= 2 * printable:  # of one step and a half each holds a k
+        return printable + 1
+    common = math.gcd(n, printable)
+    return n + 1 + common * (n // common // 2)  # each k one value, and two where it is rounded up
+
+
+def _kept_to(result: Attainability, rules: Sequence[Rounding]) -> Attainability:
+    if not result.power_by_one_rule or len(rules) == len(ROUNDINGS):
         return result
-    left = tuple(rule for rule in result.roundings if rule in set(rules))
-    return replace(result, roundings=left) if left else replace(result, verdict="not attainable")
+    left = tuple(rule for rule in result.roundings if rule in rules)
+    told = _tested(result.hits, left, result.power_by_one_rule, result.power_by_one_rule)
+    return told if left else replace(told, roundings=result.roundings)
 
 
 def _checked(value: Decimal, sizes: Sequence[int], decimals: int) -> tuple[Fraction, Fraction]:

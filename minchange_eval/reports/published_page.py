@@ -87,7 +87,8 @@ Made by `minchange-eval reproduce all --format md --out docs/ledger.md`; how the
 - **no power**: n is so large, or decimals so few, that every printed value is attainable; the test can find nothing.
 - **not tested**: no measurement (chance), or n is not stated.
 
-`power` is the share of printable values that no k of n rounds to: how likely a made-up number would be found out."""
+`power` is the share of printable values that no k of n is printed as, by any rule or by that of the row where it tells
+which: how likely a made-up number would be found out."""
 
 
 def _found(checked: Mapping[str, Sequence[Checked]], averages: Mapping[str, Sequence[AverageCheck]]) -> Iterator[str]:

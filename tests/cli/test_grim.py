@@ -45,6 +45,12 @@ def test_the_text_says_how_many_and_the_csv_is_read_back(tmp_path: Path, capsys:
     assert rows[5]["n"] == "2+3+4"
 
 
+@pytest.mark.parametrize("form", ["text", "csv", "json"])
+def test_labels_cannot_move_the_terminals_cursor(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert grim(tmp_path, "value,n,label,group\n42.5,40,\x1b[2J\x9b31m,\x9b1m\n", "--format", form) == 0
+    assert not set(capsys.readouterr().out) & {"\x1b", "\x9b"}
+
+
 def test_without_a_group_a_value_stands_alone_and_may_be_truncated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,8 @@ def test_the_test_agrees_with_trying_every_k(n: int, decimals: int, data: st.Dat
     hits, rules = slow(value, n, decimals)
     assert set(result.hits) == hits
     assert set(result.roundings) == rules
-    assert result.verdict == ("attainable" if hits else "not attainable")
+    no_power = 3 * n >= 2 * 100 * 10**decimals
+    assert result.verdict == ("no power" if no_power else "attainable" if hits else "not attainable")
 
 
 @given(st.integers(1, 10_000), st.integers(0, 3), st.sampled_from(ROUNDINGS), st.data())
@@ -55,14 +56,33 @@ def test_with_as_many_items_as_printable_values_every_value_can_be_so_the_test_h
 ) -> None:
     assert grim(Decimal(33), n, decimals).verdict == "no power"
     assert grim(Decimal(33), n, decimals).power == 0
-    assert grim(Decimal(33), 100 * 10**decimals - 1, decimals).verdict != "no power"
+    assert grim(Decimal(33), n, decimals).power_by_one_rule == 0
+    assert grim(Decimal(33), 100 * 10**decimals - 1, decimals).power_by_one_rule > 0
     shares = {printed(Fraction(k, n), decimals, "half up") for k in range(n + 1)}
     assert len(shares) == 100 * 10**decimals + 1
 
 
-def test_power_is_the_share_of_printable_values_that_no_k_rounds_to() -> None:
-    rounded = {printed(Fraction(k, 37), 1, "half up") for k in range(38)}
-    assert grim(Decimal("50.0"), 37, 1).power == pytest.approx(1 - len(rounded) / 1001)
+@pytest.mark.parametrize(
+    ("n", "decimals"), [(1, 0), (37, 1), (40, 1), (60, 0), (66, 0), (67, 0), (80, 0), (99, 0), (600, 1), (579, 1)]
+)
+def test_power_is_the_share_of_printable_values_that_no_k_is_printed_as(n: int, decimals: int) -> None:
+    by_rule = {rule: {printed(Fraction(k, n), decimals, rule) for k in range(n + 1)} for rule in ROUNDINGS}
+    values = 100 * 10**decimals + 1
+    result = grim(Decimal("50"), n, decimals)
+    assert result.power == pytest.approx(1 - len(set().union(*by_rule.values())) / values)
+    assert result.power_by_one_rule == pytest.approx(1 - len(by_rule["half up"]) / values)
+    assert result.power_by_one_rule == pytest.approx(1 - len(by_rule["truncation"]) / values)
+    assert (result.verdict == "no power") == (result.power == 0)
+
+
+def test_a_row_that_tells_its_rule_gives_power_where_a_value_alone_has_none() -> None:
+    alone = grim(Decimal("0.4"), 700, 1)  # 3 of 700 are 0.429, 2 are 0.286
+    rounded, cut = grim(Decimal("0.9"), 700, 1), grim(Decimal("0.8"), 700, 1)  # 6 of 700 are 0.857
+    assert [one.verdict for one in (alone, rounded, cut)] == ["no power"] * 3
+    row = by_one_rule([alone, rounded, rounded, cut])
+    assert [one.verdict for one in row] == ["attainable", "attainable", "attainable", "not attainable"]
+    assert {one.power for one in row} == {alone.power_by_one_rule}
+    assert by_one_rule([alone]) == (alone,)
 
 
 def test_halves_tell_the_two_ways_of_rounding_apart() -> None:
