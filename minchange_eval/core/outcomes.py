@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minchange_eval.core.answers import Answer, Scored
 from minchange_eval.core.queries import Direction, Query
@@ -62,6 +62,16 @@ class QueryOutcome(BaseModel):
     unscored: bool
     tie: bool
     near_tie: bool
+
+    @model_validator(mode="after")
+    def _fits_its_candidates(self) -> QueryOutcome:
+        positions = self.answers if self.choice is None else (*self.answers, self.choice)
+        if not self.answers or not all(0 <= position < self.candidates for position in positions):
+            raise ValueError(f"expected right and chosen positions in 0..{self.candidates - 1}, got {list(positions)}")
+        for scores in (self.scores, *self.alternatives.values()):
+            if scores is not None and len(scores) != self.candidates:
+                raise ValueError(f"expected {self.candidates} scores, one a candidate, got {len(scores)}")
+        return self
 
     @property
     def base_id(self) -> str:

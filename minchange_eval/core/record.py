@@ -184,6 +184,15 @@ class RunRecord(_Model):
 
     @model_validator(mode="after")
     def _whole(self) -> RunRecord:
+        kinds = {task.name: task.kind for task in self.tasks}
+        if len(kinds) < len(self.tasks):
+            raise ValueError(f"expected each task once, got {', '.join(task.name for task in self.tasks)}")
+        for group, members in self.groups.items():
+            of_members = {kinds.get(member) for member in members}
+            if len(of_members) != 1 or None in of_members:
+                raise ValueError(f"group {group}: expected tasks of the record, all of one kind, got {list(members)}")
+            if group in kinds and group not in members:
+                raise ValueError(f"group {group}: expected the task of that name among its own, got {list(members)}")
         held = {task: len(lines) for task, lines in self.outcomes.items()}
         promised = {task.name: task.queries for task in self.tasks}
         if held != promised:
@@ -347,7 +356,9 @@ def read_record(path: Path) -> RunRecord:
             task = str(content.pop("task"))
             outcomes.setdefault(task, []).append(QueryOutcome.model_validate(content))
         except (KeyError, ValidationError) as error:
-            raise DataError(f"record {path} line {number}: not the outcome of a query ({_reason(error)})") from error
+            infinite = isinstance(error, ValidationError) and error.errors()[0]["type"] == "finite_number"  # 1e999
+            kind = UnfinishedRecordError if infinite else DataError
+            raise kind(f"record {path} line {number}: not the outcome of a query ({_reason(error)})") from error
     _require_all_lines(path, header, outcomes)
     try:
         return RunRecord.model_validate({**header, "outcomes": {task: tuple(of) for task, of in outcomes.items()}})
@@ -408,4 +419,5 @@ def _reason(error: KeyError | ValidationError) -> str:
         return f"no {error}"
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said

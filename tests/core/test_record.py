@@ -297,6 +297,52 @@ def test_a_broken_or_newer_record_is_refused_with_its_line(tmp_path: Path, spoil
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"answers": []}, r"expected right and chosen positions in 0..1, got \[\]"),
+        ({"answers": [2]}, r"expected right and chosen positions in 0..1, got \[2\]"),
+        ({"choice": -1}, r"expected right and chosen positions in 0..1, got \[\d, -1\]"),
+        ({"candidates": 3}, "expected 3 scores, one a candidate, got 2"),
+        ({"alternatives": {"sum": [0.5]}}, "expected 2 scores, one a candidate, got 1"),
+    ],
+)
+def test_an_answer_that_does_not_fit_its_question_is_refused_with_its_line(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    lines = _lines(tmp_path)
+    lines[-1] = json.dumps({**json.loads(lines[-1]), **changes}).encode()
+    (tmp_path / "bad").write_bytes(b"".join(lines))
+    with pytest.raises(DataError, match=rf"line {len(lines)}: not the outcome of a query \({message}\)"):
+        read_record(tmp_path / "bad")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"groups": {"g": ["none"]}}, r"group g: expected tasks of the record, all of one kind, got \['none'\]"),
+        ({"groups": {"g": []}}, r"group g: expected tasks of the record, all of one kind, got \[\]"),
+        ({"groups": {"g": ["a", "b"]}}, "group g: expected tasks of the record, all of one kind"),
+        ({"groups": {"a": ["b"]}}, "group a: expected the task of that name among its own"),
+        ({"tasks": ["a", "a"]}, "expected each task once, got a, a"),
+    ],
+)
+def test_groups_and_tasks_that_do_not_go_together_are_bad_data(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    lines = {"a": pair_outcomes("count", 1), "b": question_outcomes()}
+    tasks = {name: task(name, kind, len(lines[name])) for name, kind in (("a", "sets"), ("b", "questions"))}
+    path = tmp_path / "r.jsonl"
+    write_record(make_record(tasks.values(), lines, ModelDescription(adapter="a", name="m")), path)
+    header, *rest = path.read_bytes().splitlines(keepends=True)
+    if "tasks" in changes:
+        changes = {"tasks": [tasks[name].model_dump(mode="json") for name in changes["tasks"]]}
+        rest = [line for line in rest if b'"task":"a"' in line]
+    path.write_bytes(json.dumps({**json.loads(header), **changes}).encode() + b"\n" + b"".join(rest))
+    with pytest.raises(DataError, match=message):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
     "spoil",
     [
         lambda lines: [*lines[:3], lines[3][:20]],
@@ -304,9 +350,18 @@ def test_a_broken_or_newer_record_is_refused_with_its_line(tmp_path: Path, spoil
         lambda lines: lines[:-1],
         lambda lines: lines[:1],
         lambda lines: [*lines[:-1], lines[-1].replace(b"0.25", b"NaN", 1)],
+        lambda lines: [*lines[:-1], lines[-1].replace(b"0.25", b"1e999", 1)],
         lambda lines: [lines[0].replace(b'"value":0.5', b'"value":Infinity', 1), *lines[1:]],
     ],
-    ids=["in a line", "in the header", "at a line's end", "after the header", "a score is NaN", "a metric is infinite"],
+    ids=[
+        "in a line",
+        "in the header",
+        "at a line's end",
+        "after the header",
+        "NaN",
+        "beyond floats",
+        "infinite metric",
+    ],
 )
 def test_a_record_that_broke_off_or_holds_nan_is_incomplete(tmp_path: Path, spoil: Any) -> None:
     path = tmp_path / "bad.jsonl"
