@@ -17,8 +17,13 @@ _GLUED_LETTER = re.compile(r"^\s*\(?[A-Z][.):](?=\w)")
 _CAPTIONS = re.compile(
     r"\b(?:captions?|descriptions?|not\s+(?:\w+\s+)?(?:mentioned|described|specified|stated|noted|referenced))\b", re.I
 )
-_BRACKETS = {")": "(", "]": "[", "}": "{", "”": "“", "»": "«"}
+# a word's last letter and what sound texts set behind it would often be UTF-8, were they bytes: Spaß“, « café »
+_END_OF_WORD = re.compile("[Éß-öø-ÿ][\u00a0«»“”‘’…–—‹›]+")
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
 _OPENING = set(_BRACKETS.values())
+# „so“, “so”, ”so”, »so«, « so »: which of them opens is a matter of language
+_QUOTES = (re.compile("[„“”]"), re.compile("[«»]"))
+_NUMBER = re.compile(r"^\s*\w{1,2}\)")
 
 
 def is_empty(text: str) -> bool:
@@ -47,7 +52,9 @@ def is_mojibake(text: str) -> bool:
     >>> is_mojibake("the childâ€™s toy"), is_mojibake("déjà vu")
     (True, False)
     """
-    return "\ufffd" in text or any(_was_utf8(run) for run in _NOT_ASCII.findall(text))
+    return "\ufffd" in text or any(
+        _was_utf8(run) and not _END_OF_WORD.fullmatch(run) for run in _NOT_ASCII.findall(text)
+    )
 
 
 def _was_utf8(run: str) -> bool:
@@ -74,8 +81,10 @@ def is_unbalanced(text: str) -> bool:
     >>> is_unbalanced('the sign "stop'), is_unbalanced("the cat (left) and the dog's bowl")
     (True, False)
     """
-    text = option_text(text)
+    text = _NUMBER.sub("", option_text(text))
     if text.count('"') % 2 and not re.search(r'\d"', text):  # inches
+        return True
+    if any(len(quote.findall(text)) % 2 for quote in _QUOTES):
         return True
     open_ones: list[str] = []
     for character in text:

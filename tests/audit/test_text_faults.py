@@ -26,6 +26,8 @@ SOUND = [
     "B. In the second image, the sign says \"stop\".",
     'a 6" ruler', "déjà vu, naïve façade", "一只猫在床下。", "قطة تحت السرير", "मेज़ पर दो कप", "แมวอยู่ใต้เตียง",
     "👩\u200d🌾 beside a tractor", "5 < 7 and a > b", "fish & chips", "½ cup of Ærø's café au lait",
+    "„Spaß“ steht da", "»Spaß« steht da", "das Maß…", "un «\u00a0café\u00a0»", "le CAFÉ\u00a0!", "skylten ”stopp”",
+    'a sign "Route 66"', "b) the cat",
 ]  # fmt: skip
 BROKEN = {
     "empty_texts": ["", "   ", "C. ", "\u3000"],
@@ -34,7 +36,16 @@ BROKEN = {
     "control_characters": ["a\x00cat", "a cat\nand a dog", "a\x1b[2Jcat", "a\u202ecat", "a\u200bcat"],
     "mojibake": ["a \ufffd cat", *map(as_windows_1252, ("the child\u2019s toy", "café", "一只猫", "мяч", "قطة"))],
     "html": ["a &amp; b", "a&nbsp;cat", "a&#39;s", "a&#x27;s", "a <b>cat</b>", "a cat<br/>"],
-    "unbalanced": ['the sign "stop', "a cat (left", "a cat) left", "“stop", "[a cat)", "A. a cat (left"],
+    "unbalanced": [
+        'the sign "stop',
+        "a cat (left",
+        "a cat) left",
+        "“stop",
+        "[a cat)",
+        "A. a cat (left",
+        "„stop",
+        "«stop",
+    ],
 }
 
 
