@@ -35,8 +35,9 @@ _OF_TASKS: Mapping[str, Callable[[TaskRecord], Any]] = {
     "--offset": lambda task: task.offset,
     "items": lambda task: f"{task.items} of {task.items_in_full}",
 }
-# What a chat adapter adds to every prompt or takes from it, with what is meant where a record does not say.
-_OF_PROMPTS: Mapping[str, Any] = {"images": "shown", "image_position": "prompt", "system_prompt": ""}
+# What a chat adapter adds to every prompt or takes from it, and how it scores options that are longer than a letter;
+# each with what is meant where a record does not say.
+_OF_PROMPTS: Mapping[str, Any] = {"images": "shown", "image_position": "prompt", "system_prompt": "", "normalise": ""}
 _DIRECTIONS: Mapping[Kind, tuple[Direction, ...]] = {
     "sets": (Direction.IMAGE_TO_TEXT, Direction.TEXT_TO_IMAGE),
     "questions": (Direction.CHOICE,),

@@ -156,7 +156,7 @@ def gate(
 def _asked(comparison: Comparison, benchmarks: dict[str, tuple[TaskRecord, ...]], policy: Policy) -> list[_Asked]:
     """The values that have to pass, wholes before slices, then those that only must not be shown to be worse."""
     policy.require_known(benchmarks)
-    _require_slices(comparison.rows, policy)
+    _require_slices(comparison.rows, benchmarks, policy)
     must_pass: list[_Asked] = []
     not_worse: list[_Asked] = []
     for slices in (False, True):
@@ -176,15 +176,20 @@ def _asked(comparison: Comparison, benchmarks: dict[str, tuple[TaskRecord, ...]]
     return must_pass + not_worse
 
 
-def _require_slices(rows: Sequence[DifferenceRow], policy: Policy) -> None:
-    """A rule for a slice that is not there would pass unread."""
+def _require_slices(
+    rows: Sequence[DifferenceRow], benchmarks: dict[str, tuple[TaskRecord, ...]], policy: Policy
+) -> None:
+    """A rule for a slice that is not there, or that no gated metric has, would pass unread."""
+    metrics = {name: policy.margins(name, tasks[0].dataset, tasks[0].kind) for name, tasks in benchmarks.items()}
+    gated = {(name, _OF_SLICES.get(metric, metric)) for name, of in metrics.items() for metric in of}
     rules: list[tuple[str | None, SliceRule | None]] = [(name, own.slices) for name, own in policy.benchmarks.items()]
     for benchmark, rule in [*rules, (None, policy.slices)]:
-        there = sorted({row.slice for row in rows if benchmark in (None, row.benchmark)} - {""})
+        asked = [row for row in rows if (row.benchmark, row.metric) in gated and benchmark in (None, row.benchmark)]
+        there = sorted({row.slice for row in asked} - {""})
         for pattern in rule.of if rule else ():
             if pattern != "*" and not any(SliceRule(of=(pattern,)).covers(name) for name in there):
                 raise UsageError(
-                    f"policy: slices.of {pattern!r} is no slice of {benchmark or 'any benchmark'}; "
+                    f"policy: slices.of {pattern!r} is no slice of {benchmark or 'any benchmark'} in a gated metric; "
                     f"{meant(pattern, there)}there are {', '.join(there) or 'none'}"
                 )
 

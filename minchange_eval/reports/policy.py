@@ -63,7 +63,7 @@ class SliceRule(_Part):
 
     rule: Literal["pass", "not worse"] = "pass"
     margin: Margin | None = None
-    of: tuple[str, ...] = ("*",)
+    of: tuple[str, ...] = Field(default=("*",), min_length=1)
 
     def covers(self, name: str) -> bool:
         """Whether the rule is about a slice."""
@@ -149,7 +149,7 @@ def read_policy(path: Path) -> Policy:
         raise UsageError(f"policy {path}: cannot be read ({reason})") from error
     try:
         content = yaml.load(text, Loader=_loader())  # noqa: S506  # derived from the safe one
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # a ValueError for the 99th of a month
         raise UsageError(f"policy {path}: expected YAML, got {' '.join(str(error).split())}") from error
     if not isinstance(content, dict | None):
         raise UsageError(f"policy {path}: expected keys such as margin, got {str(content)[:40]!r}")

@@ -65,6 +65,7 @@ def test_what_a_task_asked_otherwise_is_named_on_both_sides(changes: dict[str, A
         ({"scoring": "letters", "images": "none"}, "images shown | none"),
         ({"scoring": "letters", "system_prompt": "Be brief."}, "system_prompt none | Be brief."),
         ({"scoring": "letters", "image_position": "first"}, "image_position prompt | first"),
+        ({"scoring": "options", "normalise": "sum"}, "normalise none | sum"),
     ],
 )
 def test_how_a_model_was_asked_is_named_on_both_sides(settings: dict[str, Any], said: str) -> None:

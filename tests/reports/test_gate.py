@@ -127,7 +127,10 @@ def test_blind_tasks_are_gated_only_where_the_policy_names_them() -> None:
     ("own", "said"),
     [
         (BenchmarkPolicy(metrics={"marco": 0.1}), "metrics.marco is no metric .* did you mean macro?"),
-        (BenchmarkPolicy(slices=SliceRule(of=("no",))), "slices.of 'no' is no slice of quiz; there are a, b"),
+        (
+            BenchmarkPolicy(slices=SliceRule(of=("no",))),
+            "slices.of 'no' is no slice of quiz in a gated metric; there are a, b",
+        ),
         (BenchmarkPolicy(metrics={}), "it gates nothing"),
     ],
 )
@@ -141,8 +144,20 @@ def test_a_slice_that_the_policy_names_for_all_benchmarks_must_be_in_one() -> No
     base = record(quiz=questions(HALF, ["a", "b"]), other=questions(HALF, ["c", "d"], prefix="r"))
     decided = gate(base, base, Policy(slices=SliceRule(of=("c",))))
     assert [(check.benchmark, check.slice) for check in decided.checks] == [("other", ""), ("quiz", ""), ("other", "c")]
-    with pytest.raises(UsageError, match=r"slices\.of 'e' is no slice of any benchmark; there are a, b, c, d"):
+    with pytest.raises(
+        UsageError, match=r"slices\.of 'e' is no slice of any benchmark in a gated metric; there are a, b, c, d"
+    ):
         gate(base, base, Policy(slices=SliceRule(of=("c", "e"))))
+
+
+def test_a_slice_that_no_gated_metric_has_is_refused() -> None:
+    lines = [line.model_copy(update={"slices": ("far",)}) for line in sets(HALF)]
+    base = record(pairs=lines)
+    policy = Policy(benchmarks={"pairs": BenchmarkPolicy(slices=SliceRule(of=("far",)))})
+    with pytest.raises(UsageError, match="'far' is no slice of pairs in a gated metric"):
+        gate(base, base, policy)
+    metrics = BenchmarkPolicy(metrics={"i2t_accuracy": 0.1}, slices=SliceRule(of=("far",)))
+    assert [check.slice for check in gate(base, base, Policy(benchmarks={"pairs": metrics})).checks] == ["", "far"]
 
 
 def test_records_of_other_questions_have_no_verdict() -> None:

@@ -63,6 +63,8 @@ def test_an_empty_policy_is_the_usual_one(tmp_path: Path) -> None:
         ("margin: [", "expected YAML"),
         ("margin: !!python/object/apply:os.getcwd []", "expected YAML"),
         ("? [a, b]\n: 1", "expected YAML"),
+        ("margin: 2026-11-99", "expected YAML, got day is out of range for month"),
+        ("slices: {of: []}", "slices.of: tuple should have at least 1 item"),
     ],
 )
 def test_what_no_policy_has_is_a_usage_error_that_names_it(tmp_path: Path, text: str, said: str) -> None:
