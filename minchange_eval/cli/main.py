@@ -23,7 +23,7 @@ VERBS = {
     "contact-sheet": ("minchange_eval.cli.contact_sheet", "items of a prepared data set as one picture"),
     "report": (
         "minchange_eval.cli.report",
-        "runs as a leaderboard with intervals: a page that needs no network, or tables",
+        "runs as a leaderboard with intervals, on a page or as tables",
     ),
     "compare": ("minchange_eval.cli.compare", "is the difference between two runs real, and which sets turned"),
     "gate": ("minchange_eval.cli.gate", "did a checkpoint get worse than a margin allows: exit 0, 1 or 6"),
