@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minchange_eval.core.errors import ExitCode, printable
+from minchange_eval.core.errors import ExitCode
+from minchange_eval.reports.shown_text import shown_name
 
 if TYPE_CHECKING:
     from minchange_eval.reports.comparison import Comparison, DifferenceRow
@@ -76,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
     records = read_record(args.first), read_record(args.second)
     compared = compare(*records, protocol=args.protocol, names=("A", "B"))
     if args.format == "json":
-        print(compared.model_dump_json(indent=1))
+        print(json.dumps(compared.model_dump(mode="json"), allow_nan=False, indent=1))
         return ExitCode.OK
     for name, model, path in (("A", compared.first, args.first), ("B", compared.second, args.second)):
-        print(printable(f"{name}  {model}  ({path.name})"))
+        print(f"{name}  {shown_name(model)}  ({shown_name(path.name)})")
     for line in _text(compared, slices=args.slices, flips=args.flips):
         print(line)
     return ExitCode.OK
@@ -95,11 +97,12 @@ def _text(compared: Comparison, *, slices: bool, flips: int) -> Iterator[str]:
     if compared.protocol == "published":
         yield "each paper's own reading of the answers, where it has one"
     if compared.synthetic:
-        yield f"{', '.join(compared.synthetic)}: drawn by this package's generator, not an official benchmark"
+        drawn = ", ".join(map(shown_name, compared.synthetic))
+        yield f"{drawn}: drawn by this package's generator, not an official benchmark"
     for benchmark, group in groupby(compared.rows, key=lambda row: row.benchmark):
         rows = list(group)
         shown = [row for row in rows if slices or not row.slice]
-        yield f"\n{printable(benchmark)}: {_claims(rows)}"
+        yield f"\n{shown_name(benchmark)}: {_claims(rows)}"
         unscored = max(row.first_unscored for row in rows), max(row.second_unscored for row in rows)
         if any(unscored):
             yield f"queries without a readable answer, which are misses: A {unscored[0]}, B {unscored[1]}"
@@ -129,7 +132,7 @@ def _table(rows: Sequence[DifferenceRow]) -> Iterator[str]:
 def _cells(row: DifferenceRow) -> tuple[str, ...]:
     return (
         row.metric,
-        row.slice,
+        shown_name(row.slice),
         f"{100 * row.first:.1f}",
         f"{100 * row.second:.1f}",
         f"{100 * row.difference:+.1f}",
@@ -164,4 +167,4 @@ def _turned(rows: Sequence[DifferenceRow], most: int) -> Iterator[str]:
         yield ""
     for (way, items), names in metrics.items() if most else ():
         more = f" and {len(items) - most} more" if len(items) > most else ""
-        yield f"{', '.join(names)}, turned {way}: {', '.join(map(printable, items[:most]))}{more}"
+        yield f"{', '.join(names)}, turned {way}: {', '.join(map(shown_name, items[:most]))}{more}"

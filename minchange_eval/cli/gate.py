@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minchange_eval.core.errors import MinchangeError, UsageError
+from minchange_eval.reports.shown_text import shown_name
 
 if TYPE_CHECKING:
     from minchange_eval.reports.gate import Check, GateResult
@@ -129,10 +130,10 @@ def _text(decided: GateResult) -> Iterator[str]:
 
 
 def _row(check: Check) -> tuple[str, ...]:
-    from minchange_eval.reports.gate_output import points, shown
+    from minchange_eval.reports.gate_output import points
 
     return (
-        shown(check.name),
+        shown_name(check.name),
         check.verdict,
         points(check.baseline),
         points(check.candidate),

@@ -21,6 +21,7 @@ from minchange_eval.core.statistics import LEVEL, holm
 from minchange_eval.reports.comparison import Comparison, DifferenceRow, compare
 from minchange_eval.reports.pairing import benchmarks_of
 from minchange_eval.reports.policy import Policy, SliceRule, meant
+from minchange_eval.reports.shown_text import shown_name
 
 __all__ = ["Check", "GateResult", "Side", "Verdict", "gate"]
 
@@ -268,7 +269,7 @@ def _remarks(before: RunRecord, after: RunRecord) -> Iterable[str]:
         yield "both models have the same weights"
     drawn = sorted({task.dataset for task in before.tasks if task.synthetic})
     if drawn:
-        yield f"{', '.join(drawn)}: drawn by this package's generator, not an official benchmark"
+        yield f"{', '.join(map(shown_name, drawn))}: drawn by this package's generator, not an official benchmark"
     for task in before.tasks:
         if task.items < task.items_in_full:
-            yield f"{task.name}: {task.items} of {task.items_in_full} items were asked, of both models"
+            yield f"{shown_name(task.name)}: {task.items} of {task.items_in_full} items were asked, of both models"

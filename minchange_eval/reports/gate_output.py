@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from minchange_eval.core.errors import ExitCode, MinchangeError, printable
 from minchange_eval.reports.gate import Check, GateResult, Side
+from minchange_eval.reports.shown_text import shown_name
 
-__all__ = ["Refusal", "as_json", "as_junit", "as_markdown", "flipped", "points", "reason", "shown", "side"]
+__all__ = ["Refusal", "as_json", "as_junit", "as_markdown", "flipped", "points", "reason", "side"]
 
-_LONGEST = 80  # characters of a name
 _FLIPS = 5  # items that are named; JSON has all
 _MARKS = {"pass": "✅", "regression": "❌", "undecided": "❔"}
 
@@ -67,8 +67,8 @@ def as_junit(decided: GateResult | Refusal) -> str:
         error = ElementTree.SubElement(case, "error", type=decided.exit_code.name.lower(), message=decided.message)
         error.text = decided.message
     for check in checks:
-        name = shown(f"{check.metric} {check.slice}".rstrip())
-        case = ElementTree.SubElement(suite, "testcase", classname=shown(check.benchmark), name=name)
+        name = shown_name(f"{check.metric} {check.slice}".rstrip())
+        case = ElementTree.SubElement(suite, "testcase", classname=shown_name(check.benchmark), name=name)
         if check.verdict != "pass":
             kind = "skipped" if _let_through(decided, check) else "failure"
             told = ElementTree.SubElement(case, kind, type=check.verdict, message=reason(check))
@@ -99,18 +99,21 @@ def as_markdown(decided: GateResult | Refusal) -> str:
     lines += ["", *(f"- {_inert(remark)}" for remark in remarks)] if remarks else []
     for check in decided.checks:
         if check.verdict == "regression" and check.to_wrong:
-            lines.append(f"- {_inert(f'{shown(check.name)}, turned wrong: {flipped(check.to_wrong)}')}")
+            lines.append(f"- {_inert(f'{shown_name(check.name)}, turned wrong: {flipped(check.to_wrong)}')}")
     return "\n".join(lines) + "\n"
 
 
 def reason(check: Check) -> str:
     """One line: why a value passes, fails or is undecided, and what would settle it."""
-    about = f"{shown(check.name)}: {points(check.difference, sign=True)} points"
+    about = f"{shown_name(check.name)}: {points(check.difference, sign=True)} points"
     if check.verdict == "pass":
         asked = "not shown to be worse" if check.margin is None else f"at worst {points(check.lower, sign=True)}"
         return f"{about}, {asked}"
     if check.verdict == "regression":
         return f"{about}, at best {points(check.upper, sign=True)}: the candidate is worse"
+    if check.upper < 0:
+        several = f"among all gated values (p {check.p_worse:.3f} after Holm's correction)"
+        return f"{about}, at best {points(check.upper, sign=True)}: a loss if it were gated alone, not shown {several}"
     loss = check.smallest_effect
     power = "" if loss is None else f", and this n shows a loss of {points(loss)} four times out of five"
     margin = points(check.margin or 0.0)
@@ -124,7 +127,7 @@ def reason(check: Check) -> str:
 def side(one: Side) -> str:
     """One of the two records, on one line."""
     weights = f", weights {one.weights_sha256[:12]}" if one.weights_sha256 else ""
-    return f"{shown(one.adapter)} {shown(one.model)}{weights}, record {one.record_sha256[:12]}"
+    return f"{shown_name(one.adapter)} {shown_name(one.model)}{weights}, record {one.record_sha256[:12]}"
 
 
 def points(fraction: float, *, sign: bool = False) -> str:
@@ -133,16 +136,10 @@ def points(fraction: float, *, sign: bool = False) -> str:
     return "0.0" if text in ("-0.0", "+0.0") else text
 
 
-def shown(name: str) -> str:
-    """A name on one line, control characters as escapes, and cut where it is very long."""
-    text = printable(name[: _LONGEST + 1])
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
 def flipped(items: Sequence[str]) -> str:
     """The first of the items that flipped, and how many more."""
     more = f" and {len(items) - _FLIPS} more" if len(items) > _FLIPS else ""
-    return (", ".join(map(shown, items[:_FLIPS])) or "none") + more
+    return (", ".join(map(shown_name, items[:_FLIPS])) or "none") + more
 
 
 def _let_through(decided: GateResult | Refusal, check: Check) -> bool:
@@ -152,7 +149,7 @@ def _let_through(decided: GateResult | Refusal, check: Check) -> bool:
 def _row(check: Check) -> str:
     cells = (
         f"{_MARKS[check.verdict]} {check.verdict}",
-        _inert(shown(check.name)),
+        _inert(shown_name(check.name)),
         points(check.baseline),
         points(check.candidate),
         points(check.difference, sign=True),

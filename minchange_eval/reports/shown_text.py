@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from minchange_eval.core.errors import printable
+
 # C0 without tab and newline, DEL and C1, zero-width and direction marks, embeddings, overrides and isolates, surrogates
 # and what is no character at all; joiners (U+200C, U+200D) stay, as Persian, Hindi and emoji are spelt with them.
 _ACTING = re.compile(
@@ -20,6 +22,7 @@ _MARKS_IN_A_ROW = re.compile(
 )
 
 BOUND = 600
+_LONGEST_NAME = 80
 
 
 def shown_text(text: object, bound: int = BOUND) -> str:
@@ -35,3 +38,13 @@ def shown_text(text: object, bound: int = BOUND) -> str:
     shown = _ACTING.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", kept)
     left = len(whole) - bound
     return f"{shown}… ({left:,} more characters)" if left > 0 else shown
+
+
+def shown_name(name: str) -> str:
+    """A name for terminals and tables: on one line, control characters as escapes, and cut where it is very long.
+
+    >>> shown_name("a\\n"), len(shown_name("z" * 1000))
+    ('a\\\\n', 80)
+    """
+    text = printable(name[: _LONGEST_NAME + 1])
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"

@@ -126,6 +126,25 @@ def test_names_with_control_characters_stay_on_their_line(tmp_path: Path, capsys
     assert "\nB is better" not in text
 
 
+def test_names_of_any_length_and_half_characters_are_cut_and_kept_in_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = "\ud800\x1b[2J" + "z" * 5_000
+    made = []
+    for hit in (True, False):
+        lines = [line.model_copy(update={"item_id": line.item_id + strange}) for line in questions([hit] * 20)]
+        lines[:9] = [line.model_copy(update={"subset": strange}) for line in lines[:9]]
+        model = OTHER.model_copy(update={"name": strange})
+        made.append(record(model=model, changes={"synthetic": True, "dataset": strange}, quiz=lines))
+    paths = _written(tmp_path, *made)
+    assert main(["compare", *paths]) == 0
+    text = capsys.readouterr().out
+    assert len(text) < 6_000
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert main(["compare", *paths, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["first"] == strange
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; from minchange_eval.cli.main import main\n"

@@ -185,7 +185,8 @@ def test_names_in_any_script_and_of_any_length_leave_the_output_short_and_on_its
     for number, hits in enumerate(([True] * 60, [False] * 60)):
         lines = [line.model_copy(update={"item_id": f"{line.item_id}{strange}"[:4000]}) for line in questions(hits)]
         lines[:30] = [line.model_copy(update={"subset": strange[:4000]}) for line in lines[:30]]
-        made = record(quiz=lines, model=OTHER.model_copy(update={"name": strange}))
+        model = OTHER.model_copy(update={"name": strange})
+        made = record(quiz=lines, model=model, changes={"synthetic": True, "dataset": strange})
         paths.append(tmp_path / f"{number}.jsonl")
         write_record(made, paths[-1])
     outputs = [tmp_path / flag.strip("-") for flag in FORMATS]

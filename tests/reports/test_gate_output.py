@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from minchange_eval.core.errors import IncompleteError, NotComparableError
 from minchange_eval.reports.gate import Check, GateResult, Side, Verdict
-from minchange_eval.reports.gate_output import Refusal, as_json, as_junit, as_markdown, points, shown
+from minchange_eval.reports.gate_output import Refusal, as_json, as_junit, as_markdown, points, reason
+from minchange_eval.reports.shown_text import shown_name
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -106,7 +107,7 @@ def harmless(markdown: str) -> bool:
 def test_hostile_names_are_text_in_every_format(text: str) -> None:
     result = decided(check("regression", text, (text,) * 7), check("undecided", text), model=text)
     suite = ElementTree.fromstring(as_junit(result))  # noqa: S314
-    assert {case.get("classname") for case in suite.iter("testcase")} == {shown(text)}
+    assert {case.get("classname") for case in suite.iter("testcase")} == {shown_name(text)}
     assert {part.tag for part in suite.iter()} == {"testsuite", "testcase", "failure"}
     assert len(as_junit(result)) < 10_000
     markdown = as_markdown(result)
@@ -124,6 +125,13 @@ def test_any_name_leaves_the_formats_whole(text: str) -> None:
     assert len(list(ElementTree.fromstring(as_junit(result)).iter("failure"))) == 1  # noqa: S314
     assert harmless(as_markdown(result))
     assert json.loads(as_json(result))["checks"][0]["benchmark"] == text
+
+
+def test_a_loss_that_is_only_shown_alone_says_so() -> None:
+    assert reason(check("undecided").model_copy(update={"p_worse": 0.081})) == (
+        "quiz macro: -5.0 points, at best -1.0: a loss if it were gated alone, "
+        "not shown among all gated values (p 0.081 after Holm's correction)"
+    )
 
 
 def test_points_are_fractions_of_a_hundred_and_no_zero_is_negative() -> None:
