@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minchange_eval.cli.progress import shown
 from minchange_eval.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ place from 0), and if you like id, subset, group, image, original. The result is
 How-to: docs/audit.md
 """
 _CONTAMINATION = "contamination"
-_LINE_EVERY_S = 20.0  # where stderr is a file: a line now and then, no bar
+_of_images = partial(shown, "audit", "images")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,10 +93,10 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.seed < 2**32:
         raise UsageError(f"--seed {args.seed}: expected 0 to {2**32 - 1}")
     items, dataset, fingerprint = _read(args)
-    result = audit(items, dataset, fingerprint, seed=args.seed, examples=max(0, args.examples), progress=_shown)
+    result = audit(items, dataset, fingerprint, seed=args.seed, examples=max(0, args.examples), progress=_of_images)
     kept = [write_audit(result)]
     if args.balance:
-        balanced: BalancedSubset | None = balance(items, dataset, fingerprint, seed=args.seed, progress=_shown)
+        balanced: BalancedSubset | None = balance(items, dataset, fingerprint, seed=args.seed, progress=_of_images)
         assert balanced is not None
         kept.append(write_balanced(balanced))
     else:
@@ -139,7 +140,7 @@ def _quality(target: str) -> Any:
     from minchange_eval.data.store import Store
 
     with HashFile() as kept:
-        return quality(Store.open(target), kept=kept, progress=_shown)
+        return quality(Store.open(target), kept=kept, progress=partial(shown, target, "items"))
 
 
 def _print(args: argparse.Namespace, result: AuditResult, balanced: BalancedSubset | None, quality: Any) -> None:
@@ -168,15 +169,3 @@ def _print(args: argparse.Namespace, result: AuditResult, balanced: BalancedSubs
         from minchange_eval.cli.output_file import write_output
 
         write_output(args.out, said.encode("utf-8", "backslashreplace"), "--out")
-
-
-def _shown(images: Iterable[Any], total: int | None) -> Iterator[Any]:
-    """The images, with a line on stderr now and then."""
-    began = said = time.monotonic()
-    for done, image in enumerate(images, 1):
-        yield image
-        now = time.monotonic()
-        if now - said >= _LINE_EVERY_S:
-            said = now
-            of = f" of {total:,}" if total else ""
-            print(f"images: {done:,}{of}, {done / (now - began):.0f} a second", file=sys.stderr, flush=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from minchange_eval.cli.progress import shown
 from minchange_eval.core.errors import DataError, ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ Hashes are kept in $MINCHANGE_HOME/image_hashes by content: a second run hashes 
 exit codes: 0 compared, 1 more evaluation rows are contaminated than --most allows, 2 usage, 5 bad data
 How-to: docs/contamination.md
 """
-_LINE_EVERY_S = 20.0  # where stderr is a file: a line now and then, no bar
 _HEAD = ("found", "train rows", "share", "eval rows", "share", "matches")
-Row = TypeVar("Row")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,13 +63,12 @@ def run(args: argparse.Namespace) -> int:
     from minchange_eval.audit.contamination import contamination
     from minchange_eval.audit.hash_file import HashFile
 
+    _require_places(args)
+    _require_settings(args)
     with HashFile() as kept:
         train = _collected(args.train, args, kept)
         evaluation = _collected(args.eval, args, kept)
-    try:
-        found = contamination(train, evaluation, **_settings(args))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    found = contamination(train, evaluation, **_settings(args))
     for path, flag, ids in (
         (args.clean, "--clean", found.clean_train_ids),
         (args.clean_eval, "--clean-eval", found.clean_evaluation_ids),
@@ -87,12 +83,40 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.REGRESSION if too_many else ExitCode.OK
 
 
+def _require_places(args: argparse.Namespace) -> None:
+    """A list never takes the place of the data that it is made from, nor of the other list."""
+    from minchange_eval.cli.output_file import require_place
+
+    taken = {Path(args.train).resolve(), Path(args.eval).resolve()}
+    for path, flag in ((args.clean, "--clean"), (args.clean_eval, "--clean-eval")):
+        if path is not None:
+            require_place(path, flag)
+            if path.is_file() or not path.exists():  # and no device
+                if path.resolve() in taken:
+                    raise UsageError(f"{flag} {path}: is named twice and would be overwritten; name another file")
+                taken.add(path.resolve())
+
+
+def _require_settings(args: argparse.Namespace) -> None:
+    """A wrong threshold is said before hours of hashing: two empty collections are compared by it."""
+    import numpy as np
+
+    from minchange_eval.audit.collection import Collection
+    from minchange_eval.audit.contamination import contamination
+
+    empty = Collection("", (), False, (), (), (), np.zeros((0, 3), np.intp))
+    try:
+        contamination(empty, empty, **_settings(args))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def _collected(source: str, args: argparse.Namespace, kept: HashFile) -> Collection:
     from minchange_eval.audit.collection import collect
     from minchange_eval.audit.examples import Columns, examples
 
     columns = Columns.asked_for(args.image_column, args.caption_column, args.id_column)
-    return collect(examples(source, columns, args.images), kept=kept, progress=partial(_shown, source))
+    return collect(examples(source, columns, args.images), kept=kept, progress=partial(shown, source, "rows"))
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -172,21 +196,3 @@ def _examples(findings: Iterable[Finding]) -> Iterator[str]:
 
 def _degree(kind: str, score: float) -> str:
     return f"{score:.0f} bits" if kind == "near_image" else f"{score:.0%}"
-
-
-def _shown(name: str, rows: Iterable[Row], total: int | None) -> Iterator[Row]:
-    """The rows, with rate and remaining time on stderr."""
-    from tqdm import tqdm
-
-    if sys.stderr.isatty():
-        yield from tqdm(rows, desc=name, total=total, unit=" rows", file=sys.stderr, dynamic_ncols=True)
-        return
-    began = said = time.monotonic()
-    for done, row in enumerate(rows, 1):
-        yield row
-        now = time.monotonic()
-        if now - said >= _LINE_EVERY_S:
-            said = now
-            rate = done / (now - began)
-            left = f", {tqdm.format_interval((total - done) / rate)} left" if total and total > done else ""
-            print(f"{name}: {done:,} rows, {rate:.1f} a second{left}", file=sys.stderr, flush=True)

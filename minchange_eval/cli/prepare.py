@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minchange_eval.cli.progress import shown
 from minchange_eval.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from minchange_eval.core.items import Item
     from minchange_eval.data.store import Store
-
-_LINE_EVERY_S = 20.0  # where stderr is a file: a line now and then, no bar
 
 EXAMPLES = """examples:
   minchange-eval prepare spec_mini vismin_mini med_mini      drawn here, no download
@@ -59,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             images=args.images,
             force=args.force,
             skip_broken=args.skip_broken,
-            progress=partial(_shown, name),
+            progress=partial(shown, name, "items"),
         )
         _say_what_is_there(store, began)
     return ExitCode.OK
@@ -83,21 +79,3 @@ def _say_what_is_there(store: Store, began: float) -> None:
         print(f"{card.name}: the whole release has {card.expected_items:,} {card.kind}; this is {card.items:,} of them")
     if not card.verified and not card.synthetic:
         print(f"{card.name}: the source is not verified to be the official revision (its card says so)")
-
-
-def _shown(name: str, items: Iterable[Item], total: int | None) -> Iterator[Item]:
-    """The items, with rate and remaining time on stderr."""
-    from tqdm import tqdm
-
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=name, total=total, unit=" items", file=sys.stderr, dynamic_ncols=True)
-        return
-    began = said = time.monotonic()
-    for done, item in enumerate(items, 1):
-        yield item
-        now = time.monotonic()
-        if now - said >= _LINE_EVERY_S:
-            said = now
-            rate = done / (now - began)
-            left = f", {tqdm.format_interval((total - done) / rate)} left" if total and total > done else ""
-            print(f"{name}: {done:,} items, {rate:.1f} a second{left}", file=sys.stderr, flush=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minchange_eval.cli.output_file import require_place
 from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.gallery < 0:
         raise UsageError(f"--gallery: expected 0 or more items, got {args.gallery}")
     if args.out is not None:
-        _require_place(args.out)
+        require_place(args.out, "--out")
     runs, report = _report(args)
     text = _page(args, runs, report) if form == "html" else _tables(form, runs, report)
     if args.out is None:
@@ -68,16 +68,6 @@ def _format(given: str | None, out: Path | None) -> str:
             "report: expected --out FILE for a page; or --format md, latex, csv, json or model-card to print"
         )
     return str(form)
-
-
-def _require_place(out: Path) -> None:
-    """Before minutes of work, not after."""
-    if out.is_dir():
-        raise UsageError(f"--out {out}: is a folder; name a file in it")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}; make it first")
-    if not os.access(out.parent, os.W_OK):
-        raise UsageError(f"--out {out}: the folder may not be written to; name another one")
 
 
 def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:

@@ -66,7 +66,9 @@ def test_more_contaminated_rows_than_allowed_are_exit_code_1(files: tuple[str, s
         (("--radius", "17"), ExitCode.USAGE, "expected 0 to 16 bits"),
         (("--containment", "0"), ExitCode.USAGE, "containment in (0, 1]"),
         (("--kinds", "image,names"), ExitCode.USAGE, "no kind 'names'"),
-        (("--clean", "{tmp}/no/where.txt"), ExitCode.USAGE, "cannot be written"),
+        (("--clean", "{tmp}/no/where.txt"), ExitCode.USAGE, "there is no folder"),
+        (("--clean", "{tmp}/train.jsonl"), ExitCode.USAGE, "would be overwritten"),
+        (("--clean", "{tmp}/a.txt", "--clean-eval", "{tmp}/../{name}/a.txt"), ExitCode.USAGE, "would be overwritten"),
         (("--caption-column", "text"), ExitCode.BAD_DATA, "has no column 'text'"),
     ],
 )
@@ -78,9 +80,19 @@ def test_what_cannot_be_done_is_one_line(
     said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(files, *(flag.replace("{tmp}", str(tmp_path)) for flag in flags)) == code
+    assert run(files, *(flag.format(tmp=tmp_path, name=tmp_path.name) for flag in flags)) == code
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize("flags", [("--radius", "17"), ("--kinds", "names"), ("--clean", "no/where.txt")])
+def test_a_wrong_flag_is_said_before_any_image_is_hashed(
+    files: tuple[str, str], tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    before = {path: path.read_bytes() for path in map(Path, files)}
+    assert run(files, *flags) == ExitCode.USAGE
+    assert not (tmp_path / "home").exists()
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_an_id_that_is_no_line_is_refused_before_anything_is_written(
