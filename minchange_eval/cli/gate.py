@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decide, write, print."""
     from minchange_eval.core.record import read_record
+    from minchange_eval.core.slim_records import slim
     from minchange_eval.reports.gate import gate
     from minchange_eval.reports.gate_output import Refusal
 
@@ -62,8 +63,9 @@ def run(args: argparse.Namespace) -> int:
     _require_apart(args, outputs)
     try:
         policy = _policy(args)
-        records = read_record(args.baseline), read_record(args.candidate)
-        decided = gate(*records, policy, undecided_passes=args.undecided == "pass")
+        # slim at once, so that no two whole records are held
+        baseline, candidate = (slim(read_record(path)) for path in (args.baseline, args.candidate))
+        decided = gate(baseline, candidate, policy, undecided_passes=args.undecided == "pass")
     except MinchangeError as error:
         try:
             _write(outputs, Refusal.of(error))

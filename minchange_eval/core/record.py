@@ -23,6 +23,7 @@ from minchange_eval.core.errors import DataError, IncompleteError, MinchangeErro
 from minchange_eval.core.metrics import Kind, MetricValue, Protocol, summarize
 from minchange_eval.core.outcomes import QueryOutcome, outcome_of
 from minchange_eval.core.readings import published_hit
+from minchange_eval.core.resting_collector import resting_collector
 from minchange_eval.core.whole_files import write_whole
 
 __all__ = [
@@ -333,6 +334,7 @@ def _line(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
+@resting_collector()
 def read_record(path: Path) -> RunRecord:
     """Read a record of this or any earlier version, compressed or not.
 

@@ -15,12 +15,14 @@ from minchange_eval.core.errors import UsageError
 from minchange_eval.core.forms import in_orders
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.record import SCHEMA_VERSION, RunPart, RunRecord, digest
+from minchange_eval.core.resting_collector import resting_collector
 
 __all__ = ["require_whole", "slim"]
 
 _DROPPED: Mapping[str, Any] = {"scores": None, "text": None, "reason": None, "alternatives": {}, "truncated": 0}
 
 
+@resting_collector()
 def slim(record: RunRecord) -> RunRecord:
     """The record without what pairing does not need; a slim one comes back as it is.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from minchange_eval.core.record import RunRecord, TaskRecord
+from minchange_eval.core.resting_collector import resting_collector
 from minchange_eval.core.slim_records import require_whole, slim
 from minchange_eval.core.statistics import RESAMPLES, holm
 from minchange_eval.reports.comparability import require_comparable
@@ -103,6 +104,7 @@ class Comparison(_Frozen):
     rows: tuple[DifferenceRow, ...]
 
 
+@resting_collector()
 def compare(
     first: RunRecord,
     second: RunRecord,

@@ -6,13 +6,11 @@ models needs little more memory than one of few.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +19,7 @@ from minchange_eval.core.errors import DataError, IncompleteError
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.record import ModelDescription, RunRecord, TaskRecord, read_record
+from minchange_eval.core.resting_collector import resting_collector
 from minchange_eval.core.slim_records import require_whole
 from minchange_eval.core.tallies import Kind
 from minchange_eval.reports.answered import Answers, answers_in
@@ -133,20 +132,8 @@ def read_run(path: Path, reading: Reading = "ours") -> RunResults:
         DataError: it cannot be read or contradicts itself.
         IncompleteError: it holds no query, or a set lacks some.
     """
-    with _collector_resting():
+    with resting_collector():
         return results_in(read_record(path), path, reading)
-
-
-@contextmanager
-def _collector_resting() -> Iterator[None]:
-    """The lines of a record form no cycles; looking for some among so many objects takes a third of the time."""
-    active = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if active:
-            gc.enable()
 
 
 def results_in(record: RunRecord, path: Path, reading: Reading = "ours") -> RunResults:
