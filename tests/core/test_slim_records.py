@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ from hypothesis import strategies as st
 
 from minchange_eval.core.answers import Answer
 from minchange_eval.core.errors import UsageError
-from minchange_eval.core.items import BytesImage, CandidateSet
+from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.core.metrics import summarize
 from minchange_eval.core.outcomes import outcome_of
-from minchange_eval.core.queries import queries_of_set
+from minchange_eval.core.queries import queries_of_set, query_of_question
 from minchange_eval.core.record import (
     ModelDescription,
     RunRecord,
@@ -80,3 +81,25 @@ def test_what_needs_every_answer_refuses_a_slim_record() -> None:
     require_whole(record, "the gallery")
     with pytest.raises(UsageError, match=f"the gallery needs them; .* begins with {digest(record)[:12]}"):
         require_whole(slim(record), "the gallery")
+
+
+def test_a_million_queries_fit_into_memory_whole_and_slim(tmp_path: Path) -> None:
+    n = 3_000
+    image = BytesImage("i", b"i")
+    question = ChoiceQuestion("q", "all", (image,), "Which?", ("a", "b"), (1,))
+    one = outcome_of(query_of_question(question), "all", Answer(scores=(0.25, 0.5), scored="labels"))
+    lines = [one.model_copy(update={"query_id": f"q{place}/choice", "item_id": f"q{place}"}) for place in range(n)]
+    task = TaskRecord(
+        name="q", kind="questions", dataset="q", subsets=("all",), fingerprint="f" * 64, items=n, items_in_full=n,
+        queries=n,
+    )  # fmt: skip
+    write_record(make_record([task], {"q": lines}, ModelDescription(adapter="a", name="m")), tmp_path / "r")
+    tracemalloc.start()
+    try:
+        for read in (read_record, lambda path: slim(read_record(path))):
+            before = tracemalloc.get_traced_memory()[0]
+            kept = read(tmp_path / "r")
+            assert tracemalloc.get_traced_memory()[0] - before < 4_000 * n  # 4 GB a million
+            del kept
+    finally:
+        tracemalloc.stop()
