@@ -7,6 +7,7 @@ from html import escape
 
 from minchange_eval.audit.quality_report import PlaceBalance, QualityCheck, QualityReport, Spread
 from minchange_eval.core.errors import printable
+from minchange_eval.core.text_table import table
 
 Row = tuple[str, ...]
 
@@ -27,7 +28,7 @@ def quality_text(report: QualityReport) -> list[str]:
     lines = [f"data quality of {report.dataset}: {report.items:,} {report.kind}, {report.images:,} distinct images"]
     for head, rows in tables:
         if rows:
-            lines += ["", *_aligned([head, *rows])]
+            lines += ["", *table(head, rows)]
     examples = list(_example_lines(report.checks))
     if examples:
         lines += ["", *examples]
@@ -80,18 +81,6 @@ def _example_lines(checks: Sequence[QualityCheck]) -> Iterator[str]:
         if check.examples:
             yield f"{check.title}:"
             yield from (f"  {example.item_id}  {example.shown}" for example in check.examples)
-
-
-def _aligned(rows: Sequence[Row]) -> list[str]:
-    widths = [max(len(printable(row[column])) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            printable(cell).ljust(width) if column < 2 else printable(cell).rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
 def _html_table(caption: str, head: Row, rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from minchange_eval.core.errors import printable
+from minchange_eval.core.text_table import table
 from minchange_eval.data.audit_results import Asks, AuditResult, BalancedSubset, BestRule, RuleResult, Share
 
 ASKED: dict[Asks, str] = {
@@ -28,7 +29,7 @@ def shortcuts_text(result: AuditResult, balanced: BalancedSubset | None = None) 
     for asks, rules in by_question(result.rules):
         yield ""
         yield ASKED[asks]
-        yield from _table([_HEAD, *(_row(rule) for rule in rules if rule.decided)])
+        yield from _table(_HEAD, [_row(rule) for rule in rules if rule.decided])
         if ties := [rule.name for rule in rules if not rule.decided]:
             yield f"  prefer no candidate of any item: {', '.join(ties)}"
     for best in result.bests:
@@ -135,27 +136,19 @@ def balanced_text(balanced: BalancedSubset, result: AuditResult) -> Iterator[str
         yield "  removed items were solved by " + ", ".join(f"{name} ({times})" for name, times in listed)
     if balanced.over:
         yield f"  balanced over: {', '.join(ASKED[asks] for asks in balanced.over)}"
-    rows = [("rule", "all items", "", "balanced", "", "p (Holm)")]
+    rows = []
     for rule in result.rules:
         if after := balanced.rules.get(f"{rule.asks}:{rule.name}"):
             hits, n, p = after
             if rule.significant:
                 share = percent(hits / n) if n else "-"
                 rows.append((rule.name, f"{rule.hits}/{rule.n}", percent(rule.value), f"{hits}/{n}", share, p_value(p)))
-    if len(rows) > 1:
-        yield from _table(rows)
+    if rows:
+        yield from _table(("rule", "all items", "", "balanced", "", "p (Holm)"), rows)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for number, row in enumerate(rows):
-        cells = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  " + "  ".join(cells).rstrip()
-        if number == 0:
-            yield "  " + "  ".join("-" * width for width in widths)
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    return (f"  {line}" for line in table(head, rows))
 
 
 def shortcuts_html(result: AuditResult, balanced: BalancedSubset | None = None) -> str:

@@ -138,7 +138,7 @@ def _write_ids(path: Path, flag: str, ids: Iterable[str]) -> None:
 
 
 def _lines(found: Contamination) -> Iterator[str]:
-    from minchange_eval.cli.score_table import table
+    from minchange_eval.core.text_table import table
 
     yield _of_side("train", found.train)
     yield _of_side("eval ", found.evaluation)

@@ -119,7 +119,7 @@ def _claims(rows: Sequence[DifferenceRow]) -> str:
 
 
 def _table(rows: Sequence[DifferenceRow]) -> Iterator[str]:
-    from minchange_eval.cli.score_table import table
+    from minchange_eval.core.text_table import table
 
     lines = [_cells(row) for row in rows]
     # a column that says nothing of any row is left out

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(rows: Sequence[GrimRow]) -> str:
-    from minchange_eval.cli.score_table import table
+    from minchange_eval.core.text_table import table
 
     counts = Counter(row.result.verdict for row in rows)
     found = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts))

@@ -76,7 +76,7 @@ _ORDER = ("spec", "vismin", "med", "med_real", "vsr")
 
 
 def _text(benchmark: str) -> Iterable[str]:
-    from minchange_eval.cli.score_table import table
+    from minchange_eval.core.text_table import table
     from minchange_eval.reports import published_page as page
     from minchange_eval.reports.attainability import check_averages, check_published
 
@@ -135,8 +135,8 @@ def _as_text(benchmark: str, runs: Sequence[tuple[str, Sequence[LedgerRow], Flag
 
 
 def _ledger_lines(benchmark: str, label: str, rows: Sequence[LedgerRow], flags: Flags) -> Iterator[str]:
-    from minchange_eval.cli.score_table import table
     from minchange_eval.core.errors import printable
+    from minchange_eval.core.text_table import table
     from minchange_eval.reports import ledger_page as page
 
     yield f"{benchmark}, {printable(label)}: {page.verdicts(rows)}"

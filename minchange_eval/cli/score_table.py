@@ -10,6 +10,7 @@ from minchange_eval.core.forms import forms_of, in_orders, merged
 from minchange_eval.core.metrics import MetricValue, summarize, whole
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.record import RunRecord, TaskRecord
+from minchange_eval.core.text_table import table as table
 
 # What a benchmark's readers look for; the record holds every metric.
 _METRICS_SHOWN = {"spec": ("i2t_accuracy", "t2i_accuracy", "group_score")}
@@ -56,20 +57,6 @@ def print_record(record: RunRecord) -> None:
     print()
     for line in table(_HEAD, [_row(name, value) for name, value in rows]):
         print(line)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a plain text table; the first two columns are words, the others numbers."""
-    cells = [tuple(head), *(tuple(map(printable, row)) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        aligned = [
-            cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(aligned).rstrip()
-
-    return [line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])]
 
 
 def _remarks(record: RunRecord) -> list[str]:
