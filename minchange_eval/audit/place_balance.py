@@ -26,13 +26,11 @@ def place_balances(items: Iterable[Item]) -> tuple[PlaceBalance, ...]:
     places: dict[tuple[str, str, int], list[int]] = {}
     for item in items:
         for direction, candidates, place in _places(item):
-            for subset in ("", item.subset):
+            for subset in dict.fromkeys(("", item.subset)):
                 places.setdefault((direction, subset, candidates), []).append(place)
-    subsets = {(direction, candidates): 0 for direction, _, candidates in places}
-    for direction, subset, candidates in places:
-        subsets[direction, candidates] += bool(subset)
     # a single subset is the whole; a sum over several is worth its own line
-    kept = {key: found for key, found in places.items() if key[1] or subsets[key[0], key[2]] > 1}
+    whole = {(key[0], key[2], len(found)) for key, found in places.items() if key[1]}
+    kept = {key: found for key, found in places.items() if key[1] or (key[0], key[2], len(found)) not in whole}
     tested = [(key, np.bincount(found, minlength=key[2])) for key, found in kept.items()]
     ps = [uniform_p(counts) for _, counts in tested]
     return tuple(

@@ -16,6 +16,7 @@ from minchange_eval.audit.hash_file import HashFile
 from minchange_eval.audit.image_hash import ImageHash, each_image, hash_picture, unreadable
 from minchange_eval.audit.near_images import near_images
 from minchange_eval.audit.place_balance import place_balances
+from minchange_eval.audit.plain_files import NamedImage
 from minchange_eval.audit.quality_report import Example, QualityCheck, QualityReport, Spread, Weight
 from minchange_eval.audit.text_faults import (
     TEXT_FAULTS,
@@ -72,22 +73,46 @@ def quality(store: Store, *, kept: HashFile | None = None, progress: Progress | 
     Raises:
         DataError: the store was replaced. A broken image is counted instead.
     """
-    items = list(store.items())
+    card = store.card
+    return _report(card.name, card.fingerprint, card.kind, card.synthetic, list(store.items()), kept, progress)
+
+
+def quality_of_questions(
+    questions: Sequence[ChoiceQuestion],
+    dataset: str,
+    fingerprint: str,
+    *,
+    kept: HashFile | None = None,
+    progress: Progress | None = None,
+) -> QualityReport:
+    """Judge questions of a table; images that are not at hand are left out. Otherwise as `quality`."""
+    return _report(dataset, fingerprint, "questions", False, questions, kept, progress)
+
+
+def _report(
+    dataset: str,
+    fingerprint: str,
+    kind: str,
+    synthetic: bool,
+    items: Sequence[Item],
+    kept: HashFile | None,
+    progress: Progress | None,
+) -> QualityReport:
     looked_at = progress(items, len(items)) if progress is not None else items
     hashes: list[list[ImageHash]] = []
     pairs: list[_Pair] = []
-    owners = ((item, item.images) for item in looked_at)
+    owners = ((item, [image for image in item.images if not isinstance(image, NamedImage)]) for item in looked_at)
     for number, (_, looks) in enumerate(each_image(owners, partial(_look, kept=kept))):
         hashes.append([look.hashed for look in looks])
         pairs += _pairs_of(number, looks)
     judged = _Judged(items, hashes, pairs)
     return QualityReport(
-        dataset=store.card.name,
-        fingerprint=store.card.fingerprint,
-        kind=store.card.kind,
-        synthetic=store.card.synthetic,
+        dataset=dataset,
+        fingerprint=fingerprint,
+        kind=kind,
+        synthetic=synthetic,
         items=len(items),
-        images=len({image.sha256 for item in items for image in item.images}),
+        images=len({image.sha256 or image.name for of_item in hashes for image in of_item}),
         checks=(*judged.of_options(), *judged.of_texts(), *judged.of_captions(), *judged.of_images()),
         spreads=(*judged.word_edits(), *judged.changed_areas()),
         balances=place_balances(items),
@@ -95,11 +120,13 @@ def quality(store: Store, *, kept: HashFile | None = None, progress: Progress | 
 
 
 def _look(image: ImageSource, kept: HashFile | None) -> _Look:
+    sha256 = ""
     try:
+        sha256 = image.sha256
         picture = open_image(image)
     except (OSError, DataError) as error:
-        return _Look(unreadable(image.name, image.sha256, error), None)
-    hashed = hash_picture(picture, image.name, image.sha256)
+        return _Look(unreadable(image.name, sha256, error), None)
+    hashed = hash_picture(picture, image.name, sha256)
     if kept is not None:
         kept.put(hashed)
     return _Look(hashed, cells(picture))
@@ -205,7 +232,9 @@ class _Judged:
         seen: dict[tuple[object, ...], int] = {}
         found = []
         for number, item in enumerate(self.items):
-            key = (tuple(image.sha256 for image in item.images), _texts_of(item))
+            images = tuple(image.sha256 or image.name for image in self.hashes[number])
+            not_at_hand = tuple(image.name for image in item.images if isinstance(image, NamedImage))
+            key = (images, not_at_hand, _texts_of(item))
             if seen.setdefault(key, number) != number:
                 found.append((number, f"as {self._id(seen[key])}"))
         return found
@@ -225,7 +254,7 @@ class _Judged:
         shared: list[Found] = []
         distinct: dict[str, tuple[int, ImageHash]] = {}
         for number, hashes in enumerate(self.hashes):
-            for image in hashes:
+            for image in filter(lambda image: image.sha256, hashes):
                 if homes.setdefault(image.sha256, number) != number:
                     shared.append((number, f"{image.name} (as in {self._id(homes[image.sha256])})"))
                 distinct.setdefault(image.sha256, (number, image))
@@ -378,7 +407,8 @@ def _bits_apart(first: ImageHash, second: ImageHash) -> int:
 
 
 def _spreads(name: str, title: str, unit: str, found: dict[str, list[float]]) -> Iterator[Spread]:
-    subsets = {"": [value for values in found.values() for value in values], **found} if len(found) > 1 else found
+    every = [value for values in found.values() for value in values]
+    subsets = {"": every, **{name: values for name, values in found.items() if name}} if len(found) > 1 else found
     for subset, values in subsets.items():
         if values:
             smallest, low, median, high, largest = np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist()

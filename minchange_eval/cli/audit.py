@@ -13,6 +13,7 @@ from minchange_eval.cli.progress import shown
 from minchange_eval.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from minchange_eval.audit.quality_report import QualityReport
     from minchange_eval.core.items import Item
     from minchange_eval.data.audit_results import AuditResult, BalancedSubset
 
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         kept.append(write_balanced(balanced))
     else:
         balanced = read_balanced(dataset, fingerprint)
-    _print(args, result, balanced, _quality(args.target))
+    _print(args, result, balanced, _quality(args.target, items, dataset, fingerprint))
     for path in kept:
         print(f"kept: {path}", file=sys.stderr)
     return ExitCode.OK
@@ -131,22 +132,25 @@ def _is_table(target: str) -> bool:
     return Path(target).suffix.lower() in SUFFIXES or "/" in target or Path(target).is_file()
 
 
-def _quality(target: str) -> Any:
-    """Data quality of a prepared data set; None for a table."""
-    if _is_table(target):
-        return None
+def _quality(target: str, items: Sequence[Item], dataset: str, fingerprint: str) -> QualityReport:
     from minchange_eval.audit.hash_file import HashFile
-    from minchange_eval.audit.quality import quality
+    from minchange_eval.audit.quality import quality, quality_of_questions
+    from minchange_eval.core.items import ChoiceQuestion
     from minchange_eval.data.store import Store
 
+    progress = partial(shown, target, "items")
     with HashFile() as kept:
-        return quality(Store.open(target), kept=kept, progress=partial(shown, target, "items"))
+        if _is_table(target):
+            questions = [item for item in items if isinstance(item, ChoiceQuestion)]
+            return quality_of_questions(questions, dataset, fingerprint, kept=kept, progress=progress)
+        return quality(Store.open(target), kept=kept, progress=progress)
 
 
-def _print(args: argparse.Namespace, result: AuditResult, balanced: BalancedSubset | None, quality: Any) -> None:
+def _print(
+    args: argparse.Namespace, result: AuditResult, balanced: BalancedSubset | None, quality: QualityReport
+) -> None:
     from minchange_eval.audit.quality_tables import quality_html, quality_text
     from minchange_eval.audit.shortcut_tables import shortcuts_html, shortcuts_text
-    from minchange_eval.core.errors import printable
 
     if args.format == "json":
         import json
@@ -154,14 +158,13 @@ def _print(args: argparse.Namespace, result: AuditResult, balanced: BalancedSubs
         whole = {
             "shortcuts": result.model_dump(mode="json"),
             "balanced": None if balanced is None else balanced.model_dump(mode="json"),
-            "quality": None if quality is None else quality.model_dump(mode="json"),
+            "quality": quality.model_dump(mode="json"),
         }
         said = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     elif args.format == "html":
-        said = shortcuts_html(result, balanced) + (quality_html(quality) if quality is not None else "")
+        said = shortcuts_html(result, balanced) + quality_html(quality)
     else:
-        lines = [*shortcuts_text(result, balanced)]
-        lines += ["", *map(printable, quality_text(quality))] if quality is not None else []
+        lines = [*shortcuts_text(result, balanced), "", *quality_text(quality)]
         said = "\n".join(lines) + "\n"
     if args.out is None:
         sys.stdout.write(said)

@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw
 
 from minchange_eval.audit.change import cells, changed_area, word_edits
 from minchange_eval.audit.hash_file import HashFile
-from minchange_eval.audit.quality import quality
+from minchange_eval.audit.place_balance import place_balances
+from minchange_eval.audit.plain_files import questions_of_file
+from minchange_eval.audit.quality import quality, quality_of_questions
 from minchange_eval.audit.quality_report import QualityReport
 from minchange_eval.audit.quality_tables import quality_html, quality_text
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion, Item
@@ -236,3 +238,35 @@ def test_changed_area_is_the_share_that_was_painted_over(part: float) -> None:
         painted.paste((0, 0, 0), (0, 0, int(192 * part), 96))
     assert changed_area(cells(image), cells(painted)) == part
     assert changed_area(cells(image), cells(painted.resize((96, 48)))) == pytest.approx(part, abs=0.03)
+
+
+def test_a_table_is_judged_as_far_as_its_images_are_at_hand(tmp_path: Path) -> None:
+    picture(1).save(tmp_path / "1.png")
+    picture(2, (90, 90)).save(tmp_path / "2.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "1.png").read_bytes()[:300])
+    rows: list[dict[str, object]] = [
+        {"question": "What is it?", "options": ["a cat", "a dog"], "answer": 0, "image_1": "1.png", "image_2": "2.png"},
+        {"question": "And here?", "options": ["a tree", "a tree"], "answer": 0, "image": "cut.png"},
+        {"question": "Where?", "options": ["here ", "there"], "answer": 1, "image": "elsewhere.png"},
+        {"question": "Where?", "options": ["here ", "there"], "answer": 1, "image": "elsewhere.png"},
+        {"question": "Why?", "options": ["so", "not"], "answer": 0},
+    ]
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = quality_of_questions(questions_of_file(table), "table", "0" * 64)
+    assert found(report) == {
+        "duplicate_options": 1, "ambiguous_answers": 1, "edge_blanks": 2, "only_clean_answer": 2,
+        "duplicate_items": 1, "unreadable_images": 1, "other_sizes": 1, "other_aspects": 1,
+    }  # fmt: skip
+    assert report.images == 3
+    [balance] = report.balances
+    assert (balance.subset, balance.counts) == ("", (3, 2))
+
+
+def test_questions_without_a_subset_are_counted_once_beside_those_of_one() -> None:
+    def question(number: int, subset: str) -> ChoiceQuestion:
+        image = encoded(picture(number))
+        return ChoiceQuestion(str(number), subset, (image,), f"Question {number}?", ("a", "b"), (number % 2,), {})
+
+    items = [question(number, "colour" if number == 0 else "") for number in range(4)]
+    assert [(one.subset, one.counts) for one in place_balances(items)] == [("", (2, 2)), ("colour", (1, 0))]
