@@ -10,13 +10,12 @@ import difflib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NoReturn
 
 from minchange_eval.cli.secrets_hidden import secrets_hidden
+from minchange_eval.cli.standard_output import guarded_output
 from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
 
 _NEEDED = ("lmms_eval", "torch", "datasets", "accelerate")
@@ -47,14 +46,14 @@ def _run() -> ExitCode:
     from lmms_eval.cli import dispatch
 
     if not _evaluates(sys.argv[1:]):
-        with _readers_may_leave():
+        with guarded_output():
             dispatch.main()
         return ExitCode.OK
     import lmms_eval.__main__ as upstream
     import yaml
     from lmms_eval import evaluator
 
-    with _Guard(upstream, evaluator) as guard, _readers_may_leave():
+    with _Guard(upstream, evaluator) as guard, guarded_output():
         try:
             dispatch.main()
         except (ValueError, yaml.YAMLError) as error:  # lmms-eval's way of refusing its flags and configuration
@@ -138,21 +137,11 @@ def _report() -> ExitCode:
     from minchange_eval.tasks import hook
 
     finished = hook.recorder().finished  # empty on other ranks, and where no task of ours was asked
-    with _readers_may_leave():
+    with guarded_output():  # records are on disk, whatever becomes of what is printed
         for run in finished:
             print_record(run.record)
             print(run.path)
-        sys.stdout.flush()
     return max((run.exit_code for run in finished), default=ExitCode.OK)
-
-
-@contextmanager
-def _readers_may_leave() -> Iterator[None]:
-    """`... | head`: who reads has enough. What was to be printed is dropped; records are on disk, exit codes stay."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: Exception) -> str:

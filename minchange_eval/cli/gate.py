@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         except MinchangeError as other:
             raise type(error)(f"{error}; {other}") from error
         raise
-    _write(outputs, decided)  # first, so that a full standard output cannot keep an earlier decision in them
+    _write(outputs, decided)  # first: no verdict is printed that a full disk then changes to another exit code
     for line in _text(decided):
         print(line)
     return decided.exit_code

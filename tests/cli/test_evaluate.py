@@ -297,6 +297,18 @@ def test_a_reader_that_leaves_early_changes_no_exit_code(runner: Runner, home: P
     assert codes == [ExitCode.OK, ExitCode.INCOMPLETE, ExitCode.INTERNAL]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_one_line_and_the_record_is_written(
+    runner: Runner, home: Path, model: list[str], tmp_path: Path
+) -> None:
+    full = "import os\nos.dup2(os.open('/dev/full', os.O_WRONLY), 1)\n"
+    run = runner.run([*model, "--tasks", "spec_existence", "--output_path", str(tmp_path)], home, before=full)
+    assert run.code == ExitCode.INTERNAL
+    assert "standard output cannot be written (No space left on device)" in run.output
+    assert "Traceback" not in run.output
+    assert len(list(tmp_path.rglob("*_record.jsonl"))) == 1
+
+
 def test_no_token_is_ever_printed(runner: Runner, home: Path) -> None:
     argv = [
         "--model",
