@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from typing import Literal
 
 from minchange_eval.core.grim import Attainability, by_one_rule, grim, grim_mean
@@ -100,6 +101,7 @@ class AverageCheck:
     follows: Follows
 
 
+@cache
 def check_published(benchmark: str) -> tuple[Checked, ...]:
     """Every published number of a benchmark with its verdict, in the order of its source.
 
