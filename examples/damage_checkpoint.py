@@ -1,7 +1,6 @@
 """A worse copy of the bundled CLIP, to see a gate close: noise on every weight matrix.
 
-    python examples/damage_checkpoint.py damaged
-    lmms_eval --model open_clip --model_args model_name=damaged --tasks vismin_mini
+`python examples/damage_checkpoint.py damaged` writes it, `--model_args model_name=damaged` scores it.
 """
 
 from __future__ import annotations
