@@ -66,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
         # slim at once, so that no two whole records are held
         baseline, candidate = (slim(read_record(path)) for path in (args.baseline, args.candidate))
         decided = gate(baseline, candidate, policy, undecided_passes=args.undecided == "pass")
-    except MinchangeError as error:
+    except (Exception, KeyboardInterrupt) as error:
         try:
             _write(outputs, Refusal.of(error))
         except MinchangeError as other:
-            raise type(error)(f"{error}; {other}") from error
+            if isinstance(error, MinchangeError):
+                raise type(error)(f"{error}; {other}") from error
         raise
     _write(outputs, decided)  # first: no verdict is printed that a full disk then changes to another exit code
     for line in _text(decided):

@@ -38,9 +38,15 @@ class Refusal(BaseModel):
     message: str
 
     @classmethod
-    def of(cls, error: MinchangeError) -> Refusal:
-        """The refusal that an error is."""
-        return cls(exit_code=error.exit_code, message=str(error))
+    def of(cls, error: BaseException) -> Refusal:
+        """The refusal that an error is; one that is no `MinchangeError` is a defect or an interruption."""
+        if isinstance(error, MinchangeError):
+            return cls(exit_code=error.exit_code, message=str(error))
+        interrupted = isinstance(error, KeyboardInterrupt)
+        return cls(
+            exit_code=ExitCode.INTERRUPTED if interrupted else ExitCode.INTERNAL,
+            message="interrupted" if interrupted else printable(f"internal error, {type(error).__name__}: {error}"),
+        )
 
 
 def as_json(decided: GateResult | Refusal) -> str:

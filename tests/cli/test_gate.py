@@ -152,6 +152,20 @@ def test_a_set_that_stands_twice_in_a_record_counts_once(tmp_path: Path, baselin
     assert json.loads((tmp_path / "g.json").read_text())["checks"][0]["items"] == 200
 
 
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError("a defect"), 70), (KeyboardInterrupt(), 130)])
+def test_no_earlier_decision_is_left_by_a_gate_that_failed_or_was_interrupted(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def failing(path: Path) -> RunRecord:
+        raise error
+
+    out = tmp_path / "gate.json"
+    out.write_text("gate: pass, of an earlier run")
+    monkeypatch.setattr("minchange_eval.core.record.read_record", failing)
+    assert gate(small, small, "--json", out) == code
+    assert json.loads(out.read_text())["exit_code"] == code
+
+
 def test_one_set_is_undecided(tmp_path: Path) -> None:
     one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
     write_record(record(pairs=sets([True])), one)
