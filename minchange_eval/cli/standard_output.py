@@ -21,7 +21,10 @@ def guarded_output() -> Iterator[None]:
     Raises:
         MinchangeError: it could not be written, as on a full disk.
     """
-    output = sys.stdout
+    output: Any = sys.stdout
+    if output is None:  # closed (`>&-`): Python prints nothing then
+        yield
+        return
     if isinstance(output, TextIOWrapper):
         output.reconfigure(errors="backslashreplace")  # an `…` must not stop a verdict where the terminal has none
     with redirect_stdout(_Guarded(output)) as guarded:

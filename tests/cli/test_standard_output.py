@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,9 @@ def test_an_output_without_unicode_shows_escapes(worse: list[str], monkeypatch: 
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = subprocess.run([*COMMAND, "compare", worse[2], worse[4]], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_output_changes_no_exit_code(worse: list[str]) -> None:
+    command = shlex.join([*COMMAND, *worse]) + " >&-"
+    done = subprocess.run(["sh", "-c", command], check=False, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
