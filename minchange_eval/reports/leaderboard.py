@@ -75,6 +75,14 @@ class Cell:
     printed: str | None = None
 
 
+Cells = dict[tuple[str, str], Cell]
+
+
+def _of_subsets(metric: str) -> str:
+    """What a metric of the whole is called of one subset."""
+    return "accuracy" if metric in ("macro", "micro") else metric
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a table.
@@ -139,7 +147,7 @@ class Board:
 
     def columns(self, metric: str) -> tuple[tuple[str, str], ...]:
         """(metric, subset) of each column of one metric's table that any row has, the whole first."""
-        shown = "accuracy" if metric == "macro" else metric
+        shown = _of_subsets(metric)
         wanted = [(metric, "")] * self.whole + [(shown, subset) for subset in self.subsets if metric != "micro"]
         return tuple(at for at in wanted if any(at in row.cells for row in self.rows))
 
@@ -248,7 +256,7 @@ def _board(
     ]
     for variant, others in blind.items():
         rows += [_blind_row(variant, label, run, entry, everything, usual) for label, run, entry in others]
-    references, remarks = _references(key, entries, card, first.synthetic)
+    references, remarks = _references(key, entries, card, everything, synthetic=first.synthetic)
     whole = any(subset == "" for row in rows for _, subset in row.cells)
     metrics = _metrics(key, entries)
     several = len(subsets) > 1 or not whole
@@ -424,10 +432,15 @@ def _leaders(ranked: Sequence[tuple[Row, Entry]]) -> tuple[dict[int, frozenset[s
 
 
 def _references(
-    key: BenchmarkKey, entries: Sequence[Entry], card: BenchmarkCard | None, synthetic: bool
+    key: BenchmarkKey,
+    entries: Sequence[Entry],
+    card: BenchmarkCard | None,
+    everything: frozenset[str],
+    *,
+    synthetic: bool,
 ) -> tuple[list[Row], list[str]]:
-    rows, remarks = _chance_rows(entries), []
-    if key.variant in ("", "cyclic"):
+    rows, remarks = _chance_rows(entries, everything), []
+    if key.variant in ("", "cyclic", "raw"):
         try:
             audit = read_audit(key.dataset, key.fingerprint)
         except DataError as error:
@@ -439,24 +452,40 @@ def _references(
                     f"Blind rules are not shown: no audit of this data yet. Run: minchange-eval audit {key.dataset}"
                 )
         if audit:
-            rows += _rule_rows(audit, entries)
+            rows += _rule_rows(audit, entries, key.variant, everything)
     if not key.variant and not synthetic and card and card.kind == key.kind:
-        published, said = _published(key, entries)
+        published, said = _published(key, entries, card, everything)
         rows += published
         remarks += said
     return rows, remarks
 
 
-def _chance_rows(entries: Sequence[Entry]) -> list[Row]:
-    """One, or one for each kind of answer where guessing gets another number."""
+def _beside(cells: Cells, known: Iterable[str], asked: frozenset[str]) -> Cells:
+    """The cells that may stand beside runs of `asked`: the mean over all `known` subsets is no mean of some of them.
+
+    Where one subset alone was asked, its value is the whole.
+    """
+    if asked.issuperset(known):
+        return cells
+    parts = {at: cell for at, cell in cells.items() if at[1]}
+    if len(asked) > 1:
+        return parts
+    (only,) = asked
+    alone = {(metric, ""): parts.get((_of_subsets(metric), only)) for metric, subset in cells if not subset}
+    return parts | {at: cell for at, cell in alone.items() if cell}
+
+
+def _chance_rows(entries: Sequence[Entry], everything: frozenset[str]) -> list[Row]:
+    """One, or one for each kind of answer where guessing gets another number; of partial runs where there is no other.
+
+    The chance of a mean is that of a run of every subset.
+    """
     by_answers: dict[str, dict[tuple[str, str], Cell]] = {}
-    for entry in entries:
-        if entry.partial:
-            continue
+    for entry in [entry for entry in entries if not entry.partial] or entries:
         how = "pairs" if entry.answers == "pairs" else "answers"
         cells = by_answers.setdefault(how, {})
         for at, value in entry.values.items():
-            if value.chance is not None:
+            if value.chance is not None and (at[1] or set(entry.subsets) == everything):
                 cells.setdefault(at, Cell(value.chance))
     kinds = {how: {at: round(cell.value, 4) for at, cell in cells.items()} for how, cells in by_answers.items()}
     if len({tuple(sorted(cells.items())) for cells in kinds.values()}) <= 1:
@@ -465,25 +494,30 @@ def _chance_rows(entries: Sequence[Entry]) -> list[Row]:
     return [Row(titles[how], "chance", "", cells) for how, cells in sorted(by_answers.items()) if cells]
 
 
-def _rule_rows(audit: AuditResult, entries: Sequence[Entry]) -> list[Row]:
+def _rule_rows(audit: AuditResult, entries: Sequence[Entry], variant: str, everything: frozenset[str]) -> list[Row]:
     """One for each thing that rules are asked: their chance is their own, so it stands beside them.
 
-    Whoever matches all of a set at once is right by chance more often than who answers query by query.
+    Whoever matches all of a set at once is right by chance more often than who answers query by query. A rule that
+    goes by the place of an option gets chance where each stands in every place, so `cyclic` has no line of it.
     """
+    by_place = {(rule.asks, rule.name) for rule in audit.rules if rule.sees == "place"}
     found = [
         (*blind, at)
         for at in dict.fromkeys(at for entry in entries for at in entry.values)
-        if (blind := audit.blind(*at))
+        if (blind := audit.blind(*at, variant="raw" if variant == "raw" else ""))
+        and not (variant == "cyclic" and any((blind[0].asks, name) in by_place for name in blind[0].chosen))
     ]
     rows = []
     for best in audit.bests:
         shares = {at: share for rule, share, at in found if rule is best}
-        if shares:
-            chance = next(iter(sorted(shares.items(), key=lambda pair: pair[0][1] != "")))[1].chance
-            better = "above" if best.p < SIGNIFICANT and _beyond(best) else "not significantly above"
-            said = f"{better} its own chance of {100 * chance:.1f} (p = {best.p:.2g})"
-            about = f"compares no image with a text · {said}"
-            cells = {at: Cell(share.value, share.low, share.high, share.n) for at, share in shares.items()}
+        known = [share.subset for share in best.shares if share.subset]
+        cells = {at: Cell(share.value, share.low, share.high, share.n) for at, share in shares.items()}
+        if cells := _beside(cells, known, everything):
+            about = "compares no image with a text"
+            if everything.issuperset(known):  # its p is of the whole
+                chance = next(iter(sorted(shares.items(), key=lambda pair: pair[0][1] != "")))[1].chance
+                better = "above" if best.p < SIGNIFICANT and _beyond(best) else "not significantly above"
+                about += f" · {better} its own chance of {100 * chance:.1f} (p = {best.p:.2g})"
             rows.append(Row(f"Best blind rule: {best.name}", "blind rule", about, cells))
     return rows
 
@@ -492,7 +526,9 @@ def _beyond(best: BestRule) -> bool:
     return best.shares[0].value > best.shares[0].chance
 
 
-def _published(key: BenchmarkKey, entries: Sequence[Entry]) -> tuple[list[Row], list[str]]:
+def _published(
+    key: BenchmarkKey, entries: Sequence[Entry], card: BenchmarkCard, everything: frozenset[str]
+) -> tuple[list[Row], list[str]]:
     try:
         numbers = published_rows(key.dataset)
     except UsageError:
@@ -511,7 +547,8 @@ def _published(key: BenchmarkKey, entries: Sequence[Entry]) -> tuple[list[Row], 
             for at, row in held.items()
         }
         said = tuple(dict.fromkeys(row.note for row in held.values() if row.note))
-        rows.append(Row(model, roles.get(role, "published"), "", cells, notes=(source, *said)))
+        if cells := _beside(cells, card.subsets, everything):
+            rows.append(Row(model, roles.get(role, "published"), "", cells, notes=(source, *said)))
     if not rows:
         return [], []
     released, prepared = _sizes(entries)

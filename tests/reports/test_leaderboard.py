@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from minchange_eval.core.errors import DataError, IncompleteError
 from minchange_eval.core.metrics import whole
 from minchange_eval.core.record import ModelDescription, RunRecord, make_record
 from minchange_eval.core.statistics import holm, sign_flip_p_value
-from minchange_eval.data.audit_results import AuditResult, BestRule, Share, write_audit
+from minchange_eval.data.audit_results import AuditResult, BestRule, RuleResult, Share, write_audit
+from minchange_eval.data.benchmark_card import benchmark_card
 from minchange_eval.data.published_results import published_rows
 from minchange_eval.reports.leaderboard import Board, Row, distinct, labels_of, leaderboards, model_name
 from minchange_eval.reports.run_results import RunResults, results_in
@@ -173,8 +175,7 @@ def test_single_tasks_of_a_group_have_slices_but_no_whole() -> None:
 
 
 def test_published_and_human_numbers_stand_beside_as_printed_and_unranked() -> None:
-    parts = {f"med_{part}": questions([True, False] * 4, (part,)) for part in ("Object",)}
-    made = record(med=parts["med_Object"])
+    made = record(med=questions([True, False] * 11, tuple(benchmark_card("med").subsets)))
     (board,) = leaderboards([run(made)])
     printed = {one.model: one.printed for one in published_rows("med") if (one.metric, one.subset) == ("macro", "")}
     shown = {one.label: one for one in board.rows if one.role in ("published", "human")}
@@ -224,6 +225,91 @@ def test_the_best_blind_rule_is_shown_for_exactly_this_data_and_else_how_to_get_
     assert rule.label == "Best blind rule: longest"
     assert (rule.cells["macro", ""].value, rule.cells["accuracy", "x"].low) == (0.75, 0.6)
     assert not any("not shown" in line for line in board.remarks)
+
+
+def test_the_blind_rule_of_a_variant_is_one_that_reads_what_it_shows() -> None:
+    lines = questions([True, False] * 10, ("x", "y"))
+    tasks = {
+        f"quiz_{variant}": task(f"quiz_{variant}", lines, dataset="quiz", variant=variant)
+        for variant in ("raw", "cyclic")
+    }
+    runs = [run(make_record(tasks.values(), dict.fromkeys(tasks, lines), model("a")))]
+    audit = _audit(FINGERPRINT)
+    (best,) = audit.bests
+    rule = RuleResult(
+        name="longest",
+        kind="fixed",
+        sees="place",
+        asks="answer",
+        says="",
+        hits=1,
+        n=2,
+        value=0.5,
+        low=0,
+        high=1,
+        chance=0.25,
+        decided=2,
+        decided_hits=1,
+        p=1,
+        holm=1,
+    )
+    raw = best.model_copy(update={"variant": "raw", "name": "letters"})
+    write_audit(audit.model_copy(update={"bests": (best, raw)}))
+    found = {
+        board.key.variant: [one.label for one in board.rows if one.role == "blind rule"] for board in leaderboards(runs)
+    }
+    assert found == {"cyclic": ["Best blind rule: longest"], "raw": ["Best blind rule: letters"]}
+    write_audit(audit.model_copy(update={"rules": (rule,)}))  # the constant place of one order is none in all of them
+    found = {
+        board.key.variant: [one.label for one in board.rows if one.role == "blind rule"] for board in leaderboards(runs)
+    }
+    assert found == {"cyclic": [], "raw": []}
+
+
+def test_beside_runs_of_one_subset_stands_what_others_get_on_that_subset() -> None:
+    runs = [run(record(med=questions([True, False] * 10, ("Object",))))]
+    share = {"hits": 15, "n": 20, "low": 0.6, "high": 0.9, "chance": 0.25}
+    shares = (
+        Share(metric="macro", value=0.5, **share),
+        Share(metric="accuracy", subset="Object", value=0.7, **share),
+        Share(metric="accuracy", subset="Scene", value=0.3, **share),
+    )
+    best = BestRule(asks="answer", name="longest", chosen={"longest": 5}, p=0.01, shares=shares)
+    write_audit(
+        AuditResult(dataset="med", fingerprint=FINGERPRINT, kind="questions", items=40, rules=(), bests=(best,))
+    )
+    (board,) = leaderboards(runs)
+    rule = row(board, "Best blind rule: longest")
+    assert rule.cells["macro", ""].value == 0.7
+    assert "chance" not in rule.about  # that was tested over both subsets
+    human = {one.subset: one.printed for one in published_rows("med") if one.role == "human"}
+    assert row(board, "Human").cells["macro", ""].printed == human["Object"] != human[""]
+
+
+def test_the_chance_of_a_mean_is_that_of_a_run_of_every_subset() -> None:
+    lines = questions([True, False] * 6, ("x", "y"))
+    narrow = [line for line in lines if line.subset == "x"]
+    wide = run(record(model=model("wide"), quiz=lines), "wide")
+    one = run(record(model=model("one"), quiz=narrow), "one")
+    one = replace(
+        one,
+        entries=tuple(
+            replace(
+                entry,
+                values={
+                    at: value.model_copy(update={"chance": 0.5}) for at, value in entry.values.items() if not at[1]
+                },
+            )
+            for entry in one.entries
+        ),
+    )
+    (board,) = leaderboards([one, wide])
+    assert row(board, "Chance").cells["macro", ""].value == 0.25
+
+
+def test_limited_runs_alone_have_chance_beside_them() -> None:
+    (board,) = leaderboards([of([True, False] * 10, "a", items_in_full=100)])
+    assert {one.role for one in board.rows} == {"partial", "chance"}
 
 
 def test_no_label_shows_a_folder_of_this_machine() -> None:
