@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from minchange_eval.core.errors import DataError, IncompleteError
 from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.outcomes import QueryOutcome
@@ -173,10 +175,9 @@ def _grouped_alike(record: RunRecord) -> RunRecord:
 
 
 def _said(record: RunRecord) -> str:
-    """Equal for two runs of the same thing: the header without what may differ, and every verdict."""
-    said = hashlib.sha256(
-        json.dumps(record.model_dump(mode="json", exclude={"outcomes", "run"}), sort_keys=True).encode()
-    )
+    """Equal for two runs of the same thing, slim or whole: the header without what may differ, and every verdict."""
+    differ = {"outcomes", "run", "schema_version", "slim_of"}
+    said = hashlib.sha256(json.dumps(record.model_dump(mode="json", exclude=differ), sort_keys=True).encode())
     for outcomes in record.outcomes.values():
         said.update(bytes(4 * one.hit + 2 * one.unscored + one.tie for one in outcomes))
     return said.hexdigest()
@@ -191,8 +192,9 @@ def _entry(record: RunRecord, key: BenchmarkKey, names: Sequence[str], reading: 
         published = record.published.get(name) if reading == "published" else None
         of_name = record.metrics.get(name, ()) if published is None else published
         protocol = "ours" if published is None else together[name][0].protocol
-        results |= {one.name: one for one in results_of(record, name, protocol) if not one.sliced}
-        _require_agreement(name, of_name, results)
+        counted = results_of(record, name, protocol)
+        _require_agreement(name, of_name, counted)
+        results |= {one.name: one for one in counted if not one.sliced}
         values |= {(value.name, value.subset): value for value in of_name}
     if len(names) > 1:  # tasks that no group holds together have no mean
         values, results = {at: value for at, value in values.items() if at[1]}, {}
@@ -201,19 +203,20 @@ def _entry(record: RunRecord, key: BenchmarkKey, names: Sequence[str], reading: 
     return Entry(key, tuple(names), tasks, values, results, _answers(record.model, asked), unscored)
 
 
-def _require_agreement(name: str, values: Iterable[MetricValue], results: Mapping[str, MetricResults]) -> None:
-    """The header's value of each mean is that of the lines."""
-    for value in values:
-        held = results.get(value.name)
-        if held is None or value.subset:
-            continue
-        columns = [held.column == number for number in range(len(held.columns))]
-        shares = [float(held.hits[inside].sum() / held.totals[inside].sum()) for inside in columns]
-        counted = math.fsum(shares) / len(shares)
-        if abs(counted - value.value) > _ROUNDING:
-            raise ValueError(
-                f"the header says {value.name} of {name} is {value.value:.6f}, its lines say {counted:.6f}"
-            )
+def _require_agreement(name: str, values: Iterable[MetricValue], results: Iterable[MetricResults]) -> None:
+    """The header's value of each mean, subset and slice is that of the lines."""
+    said = {(value.name, value.subset): value.value for value in values}
+    for held in results:
+        hits = np.bincount(held.column, weights=held.hits, minlength=len(held.columns))
+        shares = hits / np.bincount(held.column, weights=held.totals, minlength=len(held.columns))
+        counted = dict(zip(((held.name_of_columns, column) for column in held.columns), shares, strict=True))
+        if not held.sliced:
+            counted[held.name, ""] = math.fsum(shares) / len(shares)
+        for (metric, subset), share in counted.items():
+            if abs(said.get((metric, subset), share) - share) > _ROUNDING:
+                at = f"{metric} of {name}, {subset}," if subset else f"{metric} of {name}"
+                value = said[metric, subset]
+                raise ValueError(f"the header says {at} is {value:.6f}, its lines say {share:.6f}")
 
 
 def _answers(model: ModelDescription, asked: Iterable[QueryOutcome]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from minchange_eval.core.errors import DataError, IncompleteError
 from minchange_eval.core.metrics import whole
 from minchange_eval.core.record import ModelDescription, RunRecord, make_record
+from minchange_eval.core.slim_records import slim
 from minchange_eval.core.statistics import holm, sign_flip_p_value
 from minchange_eval.data.audit_results import AuditResult, BestRule, RuleResult, Share, write_audit
 from minchange_eval.data.benchmark_card import benchmark_card
@@ -89,6 +90,12 @@ def test_the_same_run_given_twice_is_shown_once_and_said() -> None:
     kept, said = distinct([run(made, "one"), run(again, "two")])
     assert [one.path.name for one in kept] == ["one.jsonl"]
     assert said == ["two.jsonl says the same as one.jsonl and is shown once."]
+
+
+def test_a_run_and_its_slim_record_are_one_run() -> None:
+    made = record(quiz=questions([True, False] * 10, ("x", "y")))
+    kept, said = distinct([run(made, "whole"), run(slim(made), "small")])
+    assert ([one.path.name for one in kept], len(said)) == (["whole.jsonl"], 1)
 
 
 def test_a_single_model_leads_nothing() -> None:
@@ -268,11 +275,9 @@ def test_the_blind_rule_of_a_variant_is_one_that_reads_what_it_shows() -> None:
 
 def test_beside_runs_of_one_subset_stands_what_others_get_on_that_subset() -> None:
     runs = [run(record(med=questions([True, False] * 10, ("Object",))))]
-    share = {"hits": 15, "n": 20, "low": 0.6, "high": 0.9, "chance": 0.25}
-    shares = (
-        Share(metric="macro", value=0.5, **share),
-        Share(metric="accuracy", subset="Object", value=0.7, **share),
-        Share(metric="accuracy", subset="Scene", value=0.3, **share),
+    shares = tuple(
+        Share(metric=metric, subset=subset, hits=1, n=20, value=value, low=0.2, high=0.9, chance=0.25)
+        for metric, subset, value in (("macro", "", 0.5), ("accuracy", "Object", 0.7), ("accuracy", "Scene", 0.3))
     )
     best = BestRule(asks="answer", name="longest", chosen={"longest": 5}, p=0.01, shares=shares)
     write_audit(
@@ -331,6 +336,19 @@ def test_a_header_that_its_lines_contradict_is_refused() -> None:
     )
     with pytest.raises(DataError, match=r"the header says macro of quiz is 0[.]9"):
         run(made.model_copy(update={"metrics": {"quiz": told}}))
+
+
+def test_a_slice_that_its_lines_contradict_is_refused_too() -> None:
+    lines = [line.model_copy(update={"slices": ("group: a",)}) for line in questions([True, False] * 10, ("x", "y"))]
+    made = record(quiz=lines)
+    for subset in ("y", "group: a"):
+        told = tuple(
+            value.model_copy(update={"value": 0.9}) if (value.name, value.subset) == ("accuracy", subset) else value
+            for value in made.metrics["quiz"]
+        )
+        assert told != made.metrics["quiz"]
+        with pytest.raises(DataError, match=rf"the header says accuracy of quiz, {subset}, is 0[.]9"):
+            run(made.model_copy(update={"metrics": {"quiz": told}}))
 
 
 def test_a_record_of_no_queries_is_incomplete() -> None:
