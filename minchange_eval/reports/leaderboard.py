@@ -64,11 +64,12 @@ NO_RANK = frozenset({"yes_rate", "position_bias", "spread", "bias"})
 
 @dataclass(frozen=True)
 class Cell:
-    """One value with what it takes to judge it; fractions. Without an interval where none is known."""
+    """One value with what it takes to judge it; fractions. Without an interval or chance where none is known."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    chance: float | None = None
     n: int | None = None
     unscored: int | None = None
     ties: int | None = None
@@ -334,7 +335,7 @@ def _blind_row(
 
 
 def _cell(value: MetricValue) -> Cell:
-    return Cell(value.value, value.low, value.high, value.n, value.unscored, value.ties)
+    return Cell(value.value, value.low, value.high, value.chance, value.n, value.unscored, value.ties)
 
 
 def _about(run: RunResults, entry: Entry) -> str:
@@ -511,7 +512,7 @@ def _rule_rows(audit: AuditResult, entries: Sequence[Entry], variant: str, every
     for best in audit.bests:
         shares = {at: share for rule, share, at in found if rule is best}
         known = [share.subset for share in best.shares if share.subset]
-        cells = {at: Cell(share.value, share.low, share.high, share.n) for at, share in shares.items()}
+        cells = {at: Cell(share.value, share.low, share.high, share.chance, share.n) for at, share in shares.items()}
         if cells := _beside(cells, known, everything):
             about = "compares no image with a text"
             if everything.issuperset(known):  # its p is of the whole

@@ -99,7 +99,8 @@ def _metrics(board: Board, row: Row) -> Iterator[dict[str, Any]]:
 
 def _args(cell: Cell) -> dict[str, Any]:
     interval = [] if cell.low is None or cell.high is None else [_percent(cell.low), _percent(cell.high)]
-    return {"interval_95": interval, "n": cell.n, "unscored": cell.unscored, "ties": cell.ties}
+    chance = {} if cell.chance is None else {"chance": _percent(cell.chance)}
+    return {"interval_95": interval, "n": cell.n, "unscored": cell.unscored, "ties": cell.ties, **chance}
 
 
 def _percent(share: float) -> float:

@@ -18,7 +18,7 @@ from minchange_eval.reports.shown_text import shown_text
 _LABEL = 120
 _COLUMNS = (
     *("benchmark", "dataset", "fingerprint", "variant", "synthetic", "model", "role", "metric", "subset"),
-    *("value", "low", "high", "n", "unscored", "ties", "leads", "about", "marks", "notes", "record"),
+    *("value", "low", "high", "chance", "n", "unscored", "ties", "leads", "about", "marks", "notes", "record"),
 )
 _LATEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
@@ -28,6 +28,8 @@ _LATEX: Mapping[str, str] = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "≈": r"$\approx$",
+    "[": "{[}",  # at the start of a line it would be an argument of the \\ before, as an asterisk would
+    "*": "{*}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
 
@@ -121,17 +123,18 @@ def _flat(board: Board, row: Row, metric: str, subset: str, cell: Cell) -> dict[
         "unscored": cell.unscored,
         "ties": cell.ties,
     }
-    bounds: dict[str, object] = {
-        name: "" if end is None else f"{end:.6g}" for name, end in (("low", cell.low), ("high", cell.high))
-    }
+    further = {"low": cell.low, "high": cell.high, "chance": cell.chance}
+    bounds = {name: "" if share is None else f"{share:.6g}" for name, share in further.items()}
     flags: dict[str, object] = {"synthetic": int(board.synthetic), "leads": int(metric in row.leads and not subset)}
     return {**{name: _not_a_formula(text) for name, text in words.items()}, **numbers, **bounds, **flags}
 
 
 def _not_a_formula(text: str) -> str:
-    """A spreadsheet runs what begins like a formula; an apostrophe says that it is text."""
-    safe = _one_line(text)
-    return f"'{safe}" if safe.startswith(("=", "+", "-", "@")) else safe
+    """A spreadsheet runs what begins like a formula; an apostrophe says that it is text.
+
+    Some spreadsheets part cells at semicolons, and some read the signs' wide forms as the signs.
+    """
+    return re.sub(r"(^|;\s*)(?=[=+@＝＋－＠-])", r"\1'", _one_line(text))
 
 
 def as_json(report: Report) -> str:
@@ -209,7 +212,7 @@ def _one_line(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", _one_line(text))
+    return re.sub(r"([\\`*_{}\[\]<>|#~&$])", r"\\\1", _one_line(text))
 
 
 def _latex(text: str) -> str:

@@ -67,3 +67,24 @@ def test_a_lone_surrogate_reaches_no_file() -> None:
     made = report("a\ud800b")
     for text in (as_markdown(made), as_latex(made), as_csv(made), as_json(made)):
         text.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "＝1+1", "\t@SUM(A1)", "clip; =1+1", "clip;-1", "\r\n+1"])
+def test_no_cell_of_a_csv_file_is_a_formula_wherever_a_spreadsheet_parts_cells(name: str) -> None:
+    for line in as_csv(report(name)).splitlines():
+        for cell in (cell for row in csv.reader([line]) for part in row for cell in part.split(";")):
+            assert not cell.strip().startswith(tuple("=+-@＝＋－＠"))
+
+
+def test_a_name_is_no_argument_of_the_end_of_a_line_of_latex() -> None:
+    for name in ("[1in] clip", "* clip"):
+        lines = as_latex(report(name)).splitlines()
+        assert any("clip" in line for line in lines if not line.startswith("%"))
+        assert not any(line.startswith(("[", "*")) for line in lines)
+
+
+def test_every_value_has_its_chance_beside_it() -> None:
+    made = report()
+    values = {value["metric"]: value for value in json.loads(as_json(made))["benchmarks"][0]["rows"][0]["values"]}
+    assert values["macro"]["chance"] == 0.25
+    assert {line["chance"] for line in csv.DictReader(io.StringIO(as_csv(made))) if line["role"] == "model"} == {"0.25"}
