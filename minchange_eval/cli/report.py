@@ -104,8 +104,7 @@ def _page(args: argparse.Namespace, runs: list[RunResults], report: Report) -> s
     labels = labels_of(runs)
     answers = [run.answers for run in runs]
     shown = gallery(answers, labels, args.gallery, lambda number: read_record(runs[number].path))
-    said = ["Charts and gallery read answers in our way."] if args.protocol == "published" else []
-    return render(report, charts_of(answers, labels), shown, said)
+    return render(report, charts_of(answers, labels), shown)
 
 
 def _write(out: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from minchange_eval import __version__
 from minchange_eval.core.errors import UsageError
 from minchange_eval.reports.leaderboard import METRIC_TITLES, Board, Cell, Report, Row, model_name
-from minchange_eval.reports.run_results import RunResults
+from minchange_eval.reports.run_results import Reading, RunResults
 from minchange_eval.reports.shown_text import shown_text
 from minchange_eval.reports.tables import as_markdown
 
@@ -48,7 +48,7 @@ def model_index(report: Report, runs: Sequence[RunResults]) -> list[dict[str, An
     if len(models) > 1:
         names = ", ".join(f"{model_name(name)} {weights[:8]}".strip() for name, weights in models[:4])
         raise UsageError(f"--format model-card: expected runs of one model, got {len(models)}: {names}")
-    results = [result for board in report.boards for result in _results(board)]
+    results = [result for board in report.boards for result in _results(board, report.reading)]
     if not results:
         raise UsageError("--format model-card: no run is of a whole benchmark; evaluate without --limit")
     return [{"name": shown_text(model_name(models[0][0]), _NAME), "results": results}]
@@ -59,18 +59,18 @@ def _of_model(board: Board) -> Board:
     return Board(**{**vars(board), "rows": kept})
 
 
-def _results(board: Board) -> Iterator[dict[str, Any]]:
+def _results(board: Board, reading: Reading) -> Iterator[dict[str, Any]]:
     for row in board.rows:
         metrics = list(_metrics(board, row)) if row.role == "model" else []
         if metrics:
-            yield {"task": _task(row), "dataset": _dataset(board), "metrics": metrics}
+            yield {"task": _task(row), "dataset": _dataset(board, reading), "metrics": metrics}
 
 
 def _task(row: Row) -> dict[str, str]:
     return {"type": _TASKS["similarity scores" in row.about], "name": "Minimal-change understanding"}
 
 
-def _dataset(board: Board) -> dict[str, Any]:
+def _dataset(board: Board, reading: Reading) -> dict[str, Any]:
     from minchange_eval.data.releases import OFFICIAL
 
     release = OFFICIAL[board.key.dataset]() if board.key.dataset in OFFICIAL else None
@@ -80,7 +80,7 @@ def _dataset(board: Board) -> dict[str, Any]:
         "type": hub.repo_id if hub else board.key.dataset,
         **({"config": board.key.variant} if board.key.variant else {}),
         "split": "test",
-        "args": {"items": board.facts[1], "fingerprint": board.key.fingerprint},
+        "args": {"items": board.facts[1], "fingerprint": board.key.fingerprint, "protocol": reading},
     }
 
 

@@ -91,13 +91,11 @@ def render(
     report: Report,
     charts: Sequence[BenchmarkCharts] = (),
     gallery: GalleryData | None = None,
-    notes: Sequence[str] = (),
 ) -> str:
     """The page as one string.
 
     Args:
         charts, gallery: of the same runs; empty and None where there are none.
-        notes: what is to be said of charts and gallery.
     """
     environment = _environment()
     style = _part("page.css") + _part("gallery.css")
@@ -107,7 +105,6 @@ def render(
         report=report,
         charts=charts,
         gallery=gallery,
-        notes=notes,
         style=style,
         script=script,
         style_digest=_digest(style),

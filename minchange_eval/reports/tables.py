@@ -17,7 +17,7 @@ from minchange_eval.reports.shown_text import shown_text
 
 _LABEL = 120
 _COLUMNS = (
-    *("benchmark", "dataset", "fingerprint", "variant", "synthetic", "model", "role", "metric", "subset"),
+    *("benchmark", "dataset", "fingerprint", "variant", "synthetic", "protocol", "model", "role", "metric", "subset"),
     *("value", "low", "high", "chance", "n", "unscored", "ties", "leads", "about", "marks", "notes", "record"),
 )
 _LATEX: Mapping[str, str] = {
@@ -98,7 +98,7 @@ def as_csv(report: Report) -> str:
     for board in report.boards:
         for row in board.rows:
             for (metric, subset), cell in row.cells.items():
-                writer.writerow(_flat(board, row, metric, subset, cell))
+                writer.writerow({"protocol": report.reading} | _flat(board, row, metric, subset, cell))
     return out.getvalue()
 
 

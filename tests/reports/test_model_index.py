@@ -40,6 +40,7 @@ def test_the_hub_reads_every_result_and_writes_the_same_again() -> None:
     assert macro.metric_args["n"] == 33
     assert macro.metric_args["unscored"] == 11
     assert macro.metric_args["chance"] == 25
+    assert macro.dataset_args["protocol"] == "ours"
     assert macro.metric_args["interval_95"] == [round(100 * value.low, 2), round(100 * value.high, 2)]
     again = hub.ModelCard(str(read))
     assert again.data.to_dict() == read.data.to_dict()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,12 @@ def test_a_name_is_no_argument_of_the_end_of_a_line_of_latex() -> None:
         lines = as_latex(report(name)).splitlines()
         assert any("clip" in line for line in lines if not line.startswith("%"))
         assert not any(line.startswith(("[", "*")) for line in lines)
+
+
+def test_numbers_of_the_published_reading_say_so_in_csv_and_json() -> None:
+    published = replace(report(), reading="published")
+    assert {line["protocol"] for line in csv.DictReader(io.StringIO(as_csv(published)))} == {"published"}
+    assert json.loads(as_json(published))["protocol"] == "published"
 
 
 def test_every_value_has_its_chance_beside_it() -> None:
