@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from minchange_eval.audit.table_rows import JSON_SUFFIXES, SUFFIXES, table_rows
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.items import BytesImage, CandidateSet, FileImage, ImageSource, Item, item_id
 from minchange_eval.core.queries import option_text
-from minchange_eval.data.json_rows import BadRowError, as_row, json_lines, json_list
+from minchange_eval.data.json_rows import BadRowError
 from minchange_eval.data.row_paths import file_inside
 from minchange_eval.data.store import Store
-
-_JSON_SUFFIXES = (".jsonl", ".json")
-SUFFIXES = (*_JSON_SUFFIXES, ".csv", ".tsv", ".parquet")
-_PARQUET_ROWS = 64  # in memory at a time: a row may hold megabytes of pixels
 
 Image = ImageSource | str  # a picture, or only its name or address where the picture is not at hand
 
@@ -160,7 +153,7 @@ def _of_file(path: Path, columns: Columns | None, images: Path) -> ExampleSource
     present = (columns or Columns()).of(path, _columns(path))
 
     def read() -> Iterator[Example]:
-        for number, row in enumerate(_rows(path, present.all)):
+        for number, row in enumerate(table_rows(path, present.all)):
             try:
                 yield _of_row(row, number, present, images)
             except BadRowError as error:
@@ -171,11 +164,11 @@ def _of_file(path: Path, columns: Columns | None, images: Path) -> ExampleSource
 
 def _columns(path: Path) -> list[str]:
     """Of a JSON file those that any row has: the first of many trainers' rows is text alone."""
-    rows = _rows(path, None)
+    rows = table_rows(path)
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path}: expected at least one row, got none")
-    more = rows if path.suffix.lower() in _JSON_SUFFIXES else ()
+    more = rows if path.suffix.lower() in JSON_SUFFIXES else ()
     return list(dict.fromkeys(name for row in chain([first], more) for name in row))
 
 
@@ -230,61 +223,3 @@ def _file_or_name(name: str, folder: Path) -> Image:
     except BadRowError:  # an absolute path of the machine where the file was made: only its name means something here
         path = None
     return name if path is None else FileImage(name, path)
-
-
-def _rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
-    """Rows of a file; `columns` spares a Parquet file's others."""
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            yield from _parquet_rows(path, columns)
-        elif suffix in {".csv", ".tsv"}:
-            yield from _csv_rows(path, "\t" if suffix == ".tsv" else ",")
-        else:
-            parse = json_lines if suffix == ".jsonl" else json_list
-            yield from _json_rows(path, parse(path.read_bytes(), str(path)))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _json_rows(path: Path, rows: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    for number, row in enumerate(rows):
-        try:
-            yield as_row(row)
-        except BadRowError as error:
-            raise DataError(f"{path} row {number + 1}: {error}; mend or remove it") from error
-
-
-def _csv_rows(path: Path, delimiter: str) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file, _long_fields():
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DataError(f"{path} line {reader.line_num}: expected {len(reader.fieldnames or ())} fields")
-                yield row
-        except csv.Error as error:
-            raise DataError(f"{path} line {reader.line_num}: is no CSV ({error})") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x}") from error
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # csv's own limit is 128 kB; captions may be longer
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(io.BytesIO(b"") if path.stat().st_size == 0 else path) as file:
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=None if columns is None else list(columns)):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is no Parquet file, or is damaged ({str(error).splitlines()[0]})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,25 @@ def test_jsonl_csv_and_parquet_of_the_same_questions_are_read_alike(tmp_path: Pa
     assert {(one.question, one.options, one.answers) for one in read} == {("Which?", tuple(ROW["options"]), (1,))}
 
 
+def test_json_and_tables_with_tabs_are_read_like_the_others(tmp_path: Path) -> None:
+    (tmp_path / "quiz.json").write_text(json.dumps([ROW]))
+    (tmp_path / "quiz.tsv").write_text("question\tA\tB\tanswer\nWhich?\ta cat\ta dog\tB\n")
+    assert [questions_of_file(tmp_path / name)[0].answers for name in ("quiz.json", "quiz.tsv")] == [(1,), (1,)]
+
+
+def test_parquet_may_hold_dates_pixels_and_whole_numbers_beside_missing_ones(tmp_path: Path) -> None:
+    pixels = {"bytes": b"pixels", "path": None}
+    made = datetime(2020, 1, 1, tzinfo=UTC)
+    rows = [
+        {**ROW, "answer": 1.0, "made": made, "image": pixels, "image_2": b"pixels"},
+        {**ROW, "answer": 2.0, "made": made, "image": {"bytes": None, "path": "far.png"}, "image_2": None},
+    ]
+    first, second = questions_of_file(parquet(tmp_path, *rows))
+    assert (first.answers, second.answers) == ((1,), (2,))
+    assert [image.read() for image in first.images] == [b"pixels", b"pixels"]
+    assert [image.name for image in second.images] == ["far.png"]
+
+
 def test_rows_of_a_group_and_rows_that_share_an_image_are_one_cluster(tmp_path: Path) -> None:
     from minchange_eval.audit.shortcuts import piles_of
 
@@ -83,7 +103,10 @@ def test_rows_of_a_group_and_rows_that_share_an_image_are_one_cluster(tmp_path: 
         ({"question": "Which?", "answer": "A"}, "field 'options'"),
         ({**ROW, "question": 7}, "field 'question'"),
         ({**ROW, "id": "1"}, "id '1' stands twice"),
-        ({**ROW, "original": "first"}, "field 'original'"),
+        ({**ROW, "original": "first"}, "field 'original': expected a place from 0, got 'first'"),
+        ({**ROW, "original": 0}, "field 'original': expected no place, for there are no images, got 0"),
+        ({**ROW, "image_1": "a", "image_2": "b", "original": 2}, "expected a place from 0 to 1, got 2"),
+        ({**ROW, "answer": 1.5}, "field 'answer'"),
         (["no row"], "expected an object"),
     ],
 )
