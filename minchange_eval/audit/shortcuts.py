@@ -267,7 +267,8 @@ def nested_best(judged: Sequence[Judged], seed: int = 0) -> _Nested:
     """
     pile = judged[0].pile
     folds = folds_of(pile.clusters, seed=seed)
-    hit, place, chosen = np.zeros(len(pile), dtype=np.bool_), np.zeros(len(pile), dtype=np.intp), Counter[str]()
+    by_chance = pile.choices(np.zeros(len(pile.owner)))  # what stays where all is one cluster: nothing is chosen
+    hit, place, chosen = by_chance.hit.copy(), by_chance.place.copy(), Counter[str]()
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold
         if inside.all() or not inside.any():

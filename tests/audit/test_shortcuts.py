@@ -136,6 +136,13 @@ def test_where_one_side_tells_nothing_the_pairs_cannot_be_matched() -> None:
     assert best.p > 0.01
 
 
+def test_where_all_items_are_one_cluster_no_rule_can_be_chosen_and_the_best_is_at_chance_not_at_nothing() -> None:
+    best = audit(quiz(200, shared_images=200), "made_up", "f" * 64).bests[0]
+    assert (best.name, best.chosen) == ("", {})
+    assert best.shares[0].value == pytest.approx(0.25, abs=0.1)
+    assert best.p > 0.01
+
+
 def test_nothing_to_audit_is_an_error_and_one_question_is_not() -> None:
     with pytest.raises(DataError, match="expected items to audit, got none"):
         audit([], "made_up", "f" * 64)
