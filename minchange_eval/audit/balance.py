@@ -38,17 +38,21 @@ class _Tested:
         rules: key -> (hits, n, p after Holm).
         evidence: [rules, items] hits less chance of the puzzles that a rule decides, summed over an item.
         deviation: [rules] standard deviation of the whole by chance.
-        solved: [rules, items] whether a rule solves a puzzle of the item that it decides.
     """
 
     rules: dict[str, tuple[int, int, float]]
     evidence: Floats
     deviation: Floats
-    solved: Mask
 
     @property
     def significant(self) -> list[int]:
         return [number for number, (_, _, p) in enumerate(self.rules.values()) if p < LEVEL]
+
+    @property
+    def telling(self) -> Mask:
+        """[rules, items] whether the item is why a rule is above chance (it solves it), or below (it fails it)."""
+        told: Mask = self.evidence * np.sign(self.evidence.sum(axis=1, keepdims=True)) > 0
+        return told
 
 
 def balanced_over(items: Sequence[Item], asked: Sequence[Asks]) -> tuple[Asks, ...]:
@@ -79,26 +83,27 @@ def balance(
     """
     piles = piles_of(items, dataset)
     over = balanced_over(items, list(piles))
-    piles = {asks: piles[asks] for asks in over}
     looks = None
-    if "image" in piles:
+    if "image" in over:
         pictures = (image for puzzle in piles["image"].puzzles for image in puzzle.images)
         looks = image_looks(pictures, n_jobs=n_jobs, progress=progress)
     number = {item_id(item): place for place, item in enumerate(items)}
 
     def test(kept: Mask) -> _Tested:
-        return _tested(piles, number, kept, looks, seed, n_jobs)
+        # clusters and all are made of the kept items alone, so that an audit of them says the same
+        part = piles_of([item for item, keep in zip(items, kept, strict=True) if keep], dataset)
+        return _tested([part[asks] for asks in over if asks in part], number, looks, seed, n_jobs)
 
     first = test(np.ones(len(items), dtype=np.bool_))
     kept, last, rounds = _pruned(test, first, len(items), dataset)
-    names = [key.partition(":")[2] for key in first.rules]
+    names, telling = [key.partition(":")[2] for key in first.rules], first.telling
     return BalancedSubset(
         dataset=dataset,
         fingerprint=fingerprint,
         over=over,
         ids=tuple(name for name, keep in zip(number, kept, strict=True) if keep),
         removed={
-            name: tuple(names[rule] for rule in first.significant if first.solved[rule, place])
+            name: tuple(names[rule] for rule in first.significant if telling[rule, place])
             for name, place in number.items()
             if not kept[place]
         },
@@ -169,25 +174,20 @@ def _taken_out(tested: _Tested, kept: Mask, target: float) -> list[int]:
 
 
 def _tested(
-    piles: Mapping[Asks, Pile],
+    piles: Sequence[Pile],
     number: Mapping[str, int],
-    kept: Mask,
     looks: Mapping[str, Sequence[float]] | None,
     seed: int,
     n_jobs: int,
 ) -> _Tested:
     judged: list[tuple[Judged, NDArray[np.intp]]] = []
-    for pile in piles.values():
+    for pile in piles:
         owner = np.array([number[puzzle.item_id] for puzzle in pile.puzzles], dtype=np.intp)
-        if kept[owner].any():
-            part = pile.subset_of(kept[owner])
-            judged += [(rule, owner[kept[owner]]) for rule in judge(part, looks, seed=seed, n_jobs=n_jobs)]
-    evidence, solved = np.zeros((len(judged), len(kept))), np.zeros((len(judged), len(kept)), dtype=np.bool_)
-    deviation = np.zeros(len(judged))
+        judged += [(rule, owner) for rule in judge(pile, looks, seed=seed, n_jobs=n_jobs)]
+    evidence, deviation = np.zeros((len(judged), len(number))), np.zeros(len(judged))
     for row, (rule, owner) in enumerate(judged):
         hit, decided, chance = rule.choices.hit, rule.choices.decided, rule.pile.chance
         np.add.at(evidence[row], owner[decided], hit[decided] - chance[decided])
-        solved[row, owner[decided & hit]] = True
         folds_teach = 1 if rule.learned is None else 2  # as in `out_of_fold_p`
         deviation[row] = np.sqrt(folds_teach * (chance * (1 - chance))[decided].sum())
     p_values = holm([rule.p for rule, _ in judged])
@@ -195,4 +195,4 @@ def _tested(
         rule.key: (int(rule.choices.hit.sum()), len(rule.pile), p)
         for (rule, _), p in zip(judged, p_values, strict=True)
     }
-    return _Tested(rules, evidence, deviation, solved)
+    return _Tested(rules, evidence, deviation)

@@ -230,10 +230,6 @@ class Pile:
         total = np.add.reduceat(scores, self.starts)[self.owner]
         return np.divide(scores, total, out=1 / self.sizes[self.owner], where=total > 0)
 
-    def subset_of(self, kept: NDArray[np.bool_]) -> Pile:
-        """The puzzles of a mask."""
-        return Pile(self.asks, [p for p, keep in zip(self.puzzles, kept, strict=True) if keep], ordered=self.ordered)
-
 
 @dataclass(frozen=True)
 class Choices:

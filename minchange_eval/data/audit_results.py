@@ -174,7 +174,8 @@ class BalancedSubset(_Model):
         dataset, fingerprint: of the prepared data that the ids are of.
         over: what is to be found in the puzzles that it is balanced over.
         ids: of the items kept, in the order of the data.
-        removed: id of each item that was left out -> the rules above or below chance on all items that solve it.
+        removed: id of each item that was left out -> why: of the rules significant on all items those above chance that
+            solve it, and those below chance that fail it. Empty where only later rounds pruned it.
         rounds: how often items were taken out and all rules learned anew.
         rules: what each rule gets on the subset: (asks, name) joined by a colon -> (hits, n, p after Holm).
     """

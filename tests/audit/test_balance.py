@@ -9,6 +9,7 @@ from minchange_eval.audit import learned_rules
 from minchange_eval.audit.balance import balance
 from minchange_eval.audit.shortcuts import audit
 from minchange_eval.core.errors import DataError
+from minchange_eval.core.items import BytesImage, ChoiceQuestion
 from tests.audit.quizzes import quiz, with_longest_right
 
 
@@ -28,6 +29,37 @@ def test_what_is_left_has_no_rule_above_or_below_chance_and_what_was_removed_car
     solved = np.mean(["longest" in rules for rules in found.removed.values()])
     assert solved > 0.9
     assert all(p >= 0.05 for _, _, p in found.rules.values())
+
+
+def test_items_that_put_a_rule_below_chance_are_removed_because_it_fails_them() -> None:
+    items = quiz(120, options=3)
+    longest = [max(one.options, key=len) for one in items]
+    rng = np.random.default_rng(1)
+    never = [
+        ChoiceQuestion(**{**vars(one), "answers": (int(rng.choice([n for n in range(3) if one.options[n] != long])),)})
+        for one, long in zip(items, longest, strict=True)
+    ]
+    found = balance(never, "made_up", "f" * 64)
+    assert found.removed
+    assert np.mean(["longest" in rules for rules in found.removed.values()]) > 0.9
+
+
+def test_items_whose_link_was_removed_are_clusters_of_their_own_as_in_an_audit_of_what_is_left() -> None:
+    paired = [
+        ChoiceQuestion(**{**vars(one), "images": (BytesImage("i.png", f"{n // 2} {n % 2}".encode()),)})
+        for n, one in enumerate(with_longest_right(quiz(120), 0.6))
+    ]
+    links = [
+        ChoiceQuestion(
+            **{**vars(one), "question_id": f"link{n}", "images": paired[2 * n].images + paired[2 * n + 1].images}
+        )
+        for n, one in enumerate(with_longest_right(quiz(60, seed=1), 1.0))
+    ]
+    items = [*paired, *links]
+    found = balance(items, "made_up", "f" * 64)
+    kept = [item for item in items if item.question_id in found.ids]
+    again = {f"{rule.asks}:{rule.name}": (rule.hits, rule.n, rule.holm) for rule in audit(kept, "made_up", "f").rules}
+    assert again == found.rules
 
 
 def test_data_without_a_shortcut_stays_whole() -> None:
