@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ LOOKS = (
 )
 _EDGE_PX = 640  # sharpness and noise are of the middle, at the image's own resolution
 
-Progress = Callable[[Iterable[ImageSource], int | None], Iterable[ImageSource]]
+Progress = Callable[[Iterable[Any], int | None], Iterable[Any]]
 
 
 def image_looks(
@@ -54,12 +55,12 @@ def image_looks(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    by_digest = {image.sha256: image for image in images}
-    distinct: Iterable[ImageSource] = by_digest.values()
-    if progress is not None:
-        distinct = progress(distinct, len(by_digest))
+    distinct = {image.sha256: image for image in images}
     with ThreadPoolExecutor(n_jobs) as pool:
-        return dict(zip(by_digest, pool.map(look_of, distinct), strict=True))
+        looks: Iterable[tuple[float, ...]] = pool.map(look_of, distinct.values())
+        if progress is not None:
+            looks = progress(looks, len(distinct))
+        return dict(zip(distinct, looks, strict=True))
 
 
 def look_of(image: ImageSource) -> tuple[float, ...]:

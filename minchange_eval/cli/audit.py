@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   minchange-eval audit med                          a prepared data set: shortcuts, and data quality
   minchange-eval audit med --balance                and a subset without shortcuts, for the task med_balanced
-  minchange-eval audit questions.csv --examples 6   a table of question, options, answer (JSONL, CSV, Parquet)
+  minchange-eval audit questions.csv --examples 6   question, options, answer (JSONL, JSON, CSV, TSV, Parquet)
   minchange-eval audit vismin --format html --out audit.html
   minchange-eval audit contamination --train X --eval Y
 
@@ -89,20 +89,26 @@ def run(args: argparse.Namespace) -> int:
         return audit_contamination.run(args)
     from minchange_eval.audit.balance import balance
     from minchange_eval.audit.shortcuts import audit
+    from minchange_eval.cli.output_file import require_place
     from minchange_eval.data.audit_results import read_balanced, write_audit, write_balanced
 
     if not 0 <= args.seed < 2**32:
         raise UsageError(f"--seed {args.seed}: expected 0 to {2**32 - 1}")
+    if args.out is not None:
+        require_place(args.out, "--out")
     items, dataset, fingerprint = _read(args)
     result = audit(items, dataset, fingerprint, seed=args.seed, examples=max(0, args.examples), progress=_of_images)
-    kept = [write_audit(result)]
-    if args.balance:
-        balanced: BalancedSubset | None = balance(items, dataset, fingerprint, seed=args.seed, progress=_of_images)
-        assert balanced is not None
-        kept.append(write_balanced(balanced))
-    else:
-        balanced = read_balanced(dataset, fingerprint)
-    _print(args, result, balanced, _quality(args.target, items, dataset, fingerprint))
+    quality, kept = _quality(args.target, items, dataset, fingerprint), []
+    balanced: BalancedSubset | None = None
+    try:
+        kept.append(write_audit(result))
+        if args.balance:
+            balanced = balance(items, dataset, fingerprint, seed=args.seed, progress=_of_images)
+            kept.append(write_balanced(balanced))
+        else:
+            balanced = read_balanced(dataset, fingerprint)
+    finally:  # what took minutes is shown, whether it could be kept or not, whether there is a subset or not
+        _print(args, result, balanced, quality)
     for path in kept:
         print(f"kept: {path}", file=sys.stderr)
     return ExitCode.OK
@@ -120,14 +126,15 @@ def _read(args: argparse.Namespace) -> tuple[Sequence[Item], str, str]:
 
         path = Path(args.target)
         questions = questions_of_file(path, args.images)
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem).lstrip("_.-") or "table"
+        # with its suffix, so that a table called med.csv is not taken for the data set med
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name).lstrip("_.-") or "table"
         return questions, name, hashlib.sha256(path.read_bytes()).hexdigest()
     store = Store.open(args.target)
     return list(store.items()), store.card.name, store.card.fingerprint
 
 
 def _is_table(target: str) -> bool:
-    from minchange_eval.audit.plain_files import SUFFIXES
+    from minchange_eval.audit.table_rows import SUFFIXES
 
     return Path(target).suffix.lower() in SUFFIXES or "/" in target or Path(target).is_file()
 

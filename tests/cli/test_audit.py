@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from minchange_eval import tasks
 from minchange_eval.audit import learned_rules
+from minchange_eval.audit.shortcut_tables import BALANCED_TASKS
 from minchange_eval.cli.main import main
 from minchange_eval.core.items import ChoiceQuestion
 from minchange_eval.data.audit_results import audit_path, read_audit, read_balanced
@@ -141,7 +143,36 @@ def test_a_home_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MINCHANGE_HOME", str(tmp_path / "file"))
     assert main(["audit", str(saved(tmp_path / "quiz.jsonl", quiz(12)))]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "cannot be written" in said.err
+    assert "Which option is the answer?" in said.out  # what took minutes is not lost
+
+
+def test_where_no_subset_is_found_the_table_is_shown_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path / "quiz.jsonl", with_longest_right(quiz(24, options=8), 1.0))
+    assert main(["audit", str(path), "--balance"]) == 5
+    assert "longest" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["med", "med_mini", "vismin_mini"])
+def test_a_table_that_is_called_like_a_data_set_is_not_taken_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    rows = [
+        {"question": "?", "options": ["a", "b"], "answer": n % 2, "image_1": f"{n}.png", "image_2": f"{n}b.png"}
+        for n in range(12)
+    ]
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["audit", str(path)]) == 0
+    assert "the data does not say which of them is the original" in capsys.readouterr().out
+
+
+def test_the_tasks_over_balanced_subsets_are_those_that_the_audit_names() -> None:
+    found = {path.stem for path in (Path(tasks.__file__).parent).glob("*/*_balanced.yaml")}
+    assert found == {f"{dataset}_balanced" for dataset in BALANCED_TASKS}
 
 
 def test_contamination_has_flags_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,8 +188,8 @@ def test_a_subset_that_is_of_other_data_is_not_taken(tmp_path: Path) -> None:
     import hashlib
 
     fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert read_balanced("quiz", fingerprint) is not None
-    assert read_balanced("quiz", fingerprint[:16] + "0" * 48) is None
+    assert read_balanced("quiz.jsonl", fingerprint) is not None
+    assert read_balanced("quiz.jsonl", fingerprint[:16] + "0" * 48) is None
 
 
 def test_help_is_light_and_quick() -> None:
