@@ -55,6 +55,7 @@ class Answers:
         places: by direction and number of candidates; none of models that score each pair apart.
         values: by metric and subset ("" for the whole).
         of_two: whether each query has two candidates.
+        subsets: that its tasks asked.
         partial: some of the prepared items were not asked (`--limit`).
     """
 
@@ -70,6 +71,7 @@ class Answers:
     places: tuple[Places, ...]
     values: Mapping[tuple[str, str], MetricValue]
     of_two: bool
+    subsets: frozenset[str]
     partial: bool = False
 
     @cached_property
@@ -138,6 +140,7 @@ def _answers(record: RunRecord, key: Key, tasks: Sequence[TaskRecord]) -> Answer
         places=_places(lines),
         values=_values(record, [task.name for task in tasks]),
         of_two=all(line.candidates == 2 for line in lines),
+        subsets=frozenset(subset for task in tasks for subset in task.subsets),
         partial=any(task.items < task.items_in_full for task in tasks),
     )
 
@@ -229,6 +232,16 @@ class Answered:
     @property
     def kind(self) -> Kind:
         return self.key[3]
+
+    @property
+    def subsets(self) -> frozenset[str]:
+        """All that any run asked."""
+        return frozenset[str]().union(*(answers.subsets for answers in self.answers))
+
+    def value(self, model: int, at: tuple[str, str]) -> MetricValue | None:
+        """A model's value by metric and subset; none of the whole where others were asked more subsets."""
+        answers = self.answers[model]
+        return answers.values.get(at) if at[1] or answers.subsets == self.subsets else None
 
     @property
     def title(self) -> str:

@@ -67,7 +67,7 @@ def _shares(counts: Sequence[int]) -> tuple[float, ...]:
 
 
 def _bias_of(of: Answered, model: int) -> str:
-    bias = of.answers[model].values.get(("position_bias", ""))
+    bias = of.value(model, ("position_bias", ""))
     return f" (position bias {percent(bias.value)}, {percent(bias.low)} to {percent(bias.high)})" if bias else ""
 
 

@@ -52,7 +52,9 @@ def _human(of: Answered) -> Human:
     if of.synthetic or of.variant or of.dataset not in published_benchmarks():
         return {}
     rows = [row for row in published_rows(of.dataset) if row.role == "human" and row.unit != "score"]
-    return {(row.metric, row.subset): row.value / 100 for row in rows}
+    known = {row.subset for row in rows if row.subset}
+    whole = of.subsets.issuperset(known)  # else it is the mean of other subsets than the models'
+    return {(row.metric, row.subset): row.value / 100 for row in rows if row.subset or whole}
 
 
 def _dots(of: Answered, chosen: Sequence[int], metric: str, name: str, human: Human) -> Figure | None:
@@ -63,18 +65,20 @@ def _dots(of: Answered, chosen: Sequence[int], metric: str, name: str, human: Hu
     drawn: list[Markup] = []
     top = 6.0
     lines: dict[str, None] = {}
+    several = False
     for part in slices:
         key = _key(of, metric, part)
-        values = [of.answers[model].values.get(key) for model in chosen]
+        values = [of.value(model, key) for model in chosen]
         bottom = top + 20 + pitch * len(chosen)
         drawn.append(
             text(
                 across(0), top + 12, shown_text(part, LABEL) or "mean of the slices", "label" if part else "label whole"
             )
         )
-        guesses = [value.chance for value in values if value and value.chance is not None]
-        for kind, at in (("chance", guesses[0] if guesses else None), ("human", human.get(key))):
-            if at is not None:
+        guesses = sorted({round(value.chance, 6) for value in values if value and value.chance is not None})
+        several |= len(guesses) > 1
+        for kind, places in (("chance", guesses), ("human", [human[key]] if key in human else [])):
+            for at in places:
                 lines[kind] = None
                 drawn.append(line(across(at), top + 17, across(at), bottom, kind))
         for row, (model, value) in enumerate(zip(chosen, values, strict=True)):
@@ -85,6 +89,7 @@ def _dots(of: Answered, chosen: Sequence[int], metric: str, name: str, human: Hu
     note = (
         "Each mark is a value with its 95 % interval over clusters of items that share images."
         + left_out(of, chosen)
+        + (" Where guessing gets models different values, there is a chance line for each." if several else "")
         + (f" {left} more slices are in the table." if left else "")
     )
     title = _TITLES[metric]
@@ -101,7 +106,7 @@ def _slices(of: Answered, chosen: Sequence[int], metric: str) -> tuple[list[str]
             if of_metric == metric and part:
                 sizes[part] = max(sizes[part], value.n)
     ordered = sorted(sizes, key=lambda part: (": " in part, -sizes[part] if ": " in part else 0, part))
-    with_whole = any(_key(of, metric, "") in of.answers[model].values for model in chosen)
+    with_whole = any(of.value(model, _key(of, metric, "")) for model in chosen)
     whole = [""] if len(ordered) != 1 and with_whole else []  # one subset alone is its own whole
     return [*ordered[:MOST_SLICES], *whole], max(0, len(ordered) - MOST_SLICES)
 
@@ -122,9 +127,7 @@ def _told(value: MetricValue) -> str:
 def _best_in_words(of: Answered, chosen: Sequence[int], metric: str, slices: Sequence[str]) -> str:
     said = []
     for part in slices:
-        held = [
-            (value.value, model) for model in chosen if (value := of.answers[model].values.get(_key(of, metric, part)))
-        ]
+        held = [(value.value, model) for model in chosen if (value := of.value(model, _key(of, metric, part)))]
         if held:
             best, model = max(held, key=lambda pair: pair[0])
             said.append(

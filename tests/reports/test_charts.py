@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +11,7 @@ import pytest
 
 from minchange_eval.core.answers import Answer
 from minchange_eval.core.queries import Query
-from minchange_eval.core.record import RunRecord
+from minchange_eval.core.record import RunRecord, make_record
 from minchange_eval.core.slim_records import slim
 from minchange_eval.reports.agreement import _kappa as kappa
 from minchange_eval.reports.answered import Answers, answers_in
@@ -67,6 +68,32 @@ def test_chance_is_drawn_and_people_where_they_are_published() -> None:
     assert of(med)["med"]["Accuracy"].lines == ("chance",)  # its subset is none of MED's
     object_ = stored("med", (item for item in questions(8, lambda text: "Object" if text == "places" else text)))
     assert of([run("m", (object_, "questions", by_scores(0.5, 1)))])["med"]["Accuracy"].lines == ("chance", "human")
+
+
+def test_chance_is_drawn_for_each_kind_of_answer() -> None:
+    shapes = stored("shapes", sets(24))
+    records = [
+        run("clip", (shapes, "sets", by_scores(0.5, 1))),
+        run("chat", (shapes, "sets", in_words(0.5, 1))),
+    ]
+    figure = of(records)["shapes"]["Whole sets right (group score)"]
+    places = set(re.findall(r'<line x1="([\d.]+)%"[^>]*class="chance"', str(figure.drawn)))
+    assert places == {f"{2 + 95 / 6:.2f}", f"{2 + 95 / 16:.2f}"}
+    assert "a chance line for each" in figure.note
+    assert "for each" not in of(records[:1])["shapes"]["Whole sets right (group score)"].note
+
+
+def test_the_mean_of_one_subset_stands_beside_no_mean_of_several() -> None:
+    names = iter(["a", "b"] * 100)
+    both = stored("both", (replace(item, subset=next(names)) for item in questions(24)))
+    wide = run("wide", (both, "questions", by_scores(0.5, 1)))
+    narrow_lines = [line for line in wide.outcomes["both"] if line.subset == "a"]
+    described = wide.tasks[0].model_copy(update={"name": "both_a", "subsets": ("a",), "queries": len(narrow_lines)})
+    narrow = make_record([described], {"both_a": narrow_lines}, wide.model.model_copy(update={"name": "narrow"}))
+    figure = of([wide, narrow])["both"]["Accuracy"]
+    assert "narrow, a: " in str(figure.drawn)
+    assert "wide, mean: " in str(figure.drawn)
+    assert "narrow, mean: " not in str(figure.drawn)
 
 
 def test_of_many_models_the_best_are_drawn_and_the_note_says_so() -> None:
