@@ -44,12 +44,14 @@ def beside_others(pile: Pile, columns: Mapping[str, Floats]) -> Features:
 
 
 def _ranks(pile: Pile, column: Floats) -> Floats:
-    wide = np.full((len(pile), int(pile.sizes.max())), np.nan)
-    wide[pile.owner, pile.place] = column
-    below = (wide[:, None, :] < wide[:, :, None]).sum(axis=2)
-    equal = (wide[:, None, :] == wide[:, :, None]).sum(axis=2) - 1
-    ranks: Floats = ((below + equal / 2) / np.maximum(pile.sizes - 1, 1)[:, None])[pile.owner, pile.place]
-    return ranks
+    order = np.lexsort((column, pile.owner))
+    first = np.diff(column[order], prepend=np.nan) != 0  # of equal values
+    first[pile.starts] = True
+    run = np.cumsum(first) - 1
+    begin, length = np.flatnonzero(first), np.bincount(run)
+    ranks = np.empty(len(column))
+    ranks[order] = (begin + (length - 1) / 2)[run] - pile.starts[pile.owner]
+    return np.asarray(ranks / np.maximum(pile.sizes - 1, 1)[pile.owner])
 
 
 def shape_of_texts(pile: Pile, *, as_released: bool = False) -> Features:

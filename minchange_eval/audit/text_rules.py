@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from minchange_eval.audit.puzzles import Floats, Pile, Puzzle
-from minchange_eval.audit.word_counts import alike, words_of
+from minchange_eval.audit.word_counts import MARKS, alike, words_of
 from minchange_eval.data.audit_results import Sees
 
 _MOST_PLACES = 10  # constant places beyond the tenth are no rule that anybody follows
@@ -19,7 +19,7 @@ _ABSENCE = re.compile(
     r"vanish\w*|unseen|unmentioned|excludes?|omits?|omitted|cannot|no longer|\w+n't)\b",
     re.IGNORECASE,
 )
-_PUNCTUATION = re.compile(r"[^\w\s]")
+_PUNCTUATION = re.compile(rf"[^\w\s{MARKS}]")
 _LETTER = re.compile(r"^\s*\(?[A-Z][.):]")
 
 Score = Callable[[Pile], Floats]
@@ -98,7 +98,11 @@ def absence_words(text: str) -> int:
 
 
 def punctuation(text: str) -> int:
-    """Characters that are neither letters, digits nor blanks."""
+    """Characters that are neither letters, digits, blanks nor marks of letters.
+
+    >>> punctuation("It's a cat, a dog."), punctuation("बिल्ली।")
+    (3, 1)
+    """
     return len(_PUNCTUATION.findall(text))
 
 

@@ -70,7 +70,7 @@ def test_json_and_tables_with_tabs_are_read_like_the_others(tmp_path: Path) -> N
 def test_parquet_may_hold_dates_pixels_and_whole_numbers_beside_missing_ones(tmp_path: Path) -> None:
     pixels = {"bytes": b"pixels", "path": None}
     made = datetime(2020, 1, 1, tzinfo=UTC)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {**ROW, "answer": 1.0, "made": made, "image": pixels, "image_2": b"pixels"},
         {**ROW, "answer": 2.0, "made": made, "image": {"bytes": None, "path": "far.png"}, "image_2": None},
     ]

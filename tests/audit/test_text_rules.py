@@ -7,7 +7,8 @@ import pytest
 
 from minchange_eval.audit.puzzles import Pile, Puzzle
 from minchange_eval.audit.shortcuts import piles_of
-from minchange_eval.audit.text_rules import fixed_rules, stray_blanks
+from minchange_eval.audit.text_rules import fixed_rules, punctuation, stray_blanks
+from minchange_eval.audit.word_counts import alike, words_of
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 
 OPTIONS = (
@@ -78,3 +79,11 @@ def test_where_all_options_say_the_same_there_is_nothing_to_find() -> None:
     item = ChoiceQuestion("q", "s", (BytesImage("i", b"i"),), "?", ("A. x", "B. x "), (0,))
     assert piles_of([item], "made_up") == {}
     assert audit([item], "made_up", "f" * 64).rules == ()
+
+
+def test_in_scripts_without_blanks_texts_are_alike_by_their_characters_and_marks_are_no_punctuation() -> None:
+    near = alike(["一只猫在桌子上", "一只狗在桌子上", "下雨了"])
+    assert near[0, 1] > 0.8 > 0.2 > near[0, 2]
+    assert words_of("ลูกแมว") == ("ลู", "ก", "แ", "ม", "ว")
+    assert words_of("קָטָן كِتَاب") == ("קָטָן", "كِتَاب")
+    assert punctuation("हिन्दी में लिखा") == 0
