@@ -31,7 +31,7 @@ demo: $(READY)  ## score the bundled CLIP, gate two checkpoints against it, writ
 	$(BIN)/minchange-eval report $$(for run in baseline half damaged; do tail -1 $(DEMO)/$$run.txt; done) --out $(DEMO)/report.html
 
 test: $(READY)  ## all tests, offline
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## lint, types, import directions
 	$(BIN)/ruff check .
