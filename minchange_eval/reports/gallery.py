@@ -8,7 +8,7 @@ item.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -158,12 +158,12 @@ def gallery(
         [] if isinstance(items, str) else _picked(of.answers, items, quota)
         for of, items, quota in zip(benchmarks, held, quotas, strict=True)
     ]
-    said = _said(benchmarks, picked, read)
+    said, slim = _said(benchmarks, picked, read)
     page = _Page(tuple(dict.fromkeys(model for of in benchmarks for model in of.models)), [], Thumbnails())
     parts = tuple(
         GalleryPart(shown_text(of.title, NAME), of.synthetic, items)
         if isinstance(items, str)
-        else page.part(number, of, items, picked[number], said)
+        else page.part(number, of, items, picked[number], said, slim)
         for number, (of, items) in enumerate(zip(benchmarks, held, strict=True))
     )
     return GalleryData(
@@ -189,12 +189,15 @@ def _held_items(of: Answered) -> dict[str, Item] | str:
 
 def _said(
     benchmarks: Sequence[Answered], picked: Sequence[Sequence[str]], read: Callable[[int], RunRecord]
-) -> dict[tuple[int, Key], dict[str, list[QueryOutcome]]]:
-    """By run and benchmark: what was answered to the picked items."""
+) -> tuple[dict[tuple[int, Key], dict[str, list[QueryOutcome]]], set[int]]:
+    """By run and benchmark: what was answered to the picked items; and which runs' records are slim."""
     said: dict[tuple[int, Key], dict[str, list[QueryOutcome]]] = {}
+    slim: set[int] = set()
     wanted = sorted({run for of, names in zip(benchmarks, picked, strict=True) if names for run in _shown_runs(of)})
     for run in wanted:
         record = read(run)
+        if record.slim_of:
+            slim.add(run)
         for of, names in zip(benchmarks, picked, strict=True):
             if names and run in _shown_runs(of):
                 grouped: dict[str, list[QueryOutcome]] = {name: [] for name in names}
@@ -202,7 +205,7 @@ def _said(
                     if outcome.item_id in grouped:
                         grouped[outcome.item_id].append(outcome)
                 said[run, of.key] = grouped
-    return said
+    return said, slim
 
 
 def _shown_runs(of: Answered) -> list[int]:
@@ -235,6 +238,7 @@ class _Page:
         items: Mapping[str, Item],
         picked: Sequence[str],
         said: Mapping[tuple[int, Key], Mapping[str, list[QueryOutcome]]],
+        slim: Collection[int],
     ) -> GalleryPart:
         try:
             shown = tuple(
@@ -255,6 +259,8 @@ class _Page:
         note = f"{len(shown)} of {len(items)} items, failures first."
         if of.variant:
             note += f" Asked in the variant {shown_text(of.variant, NAME)}; texts and places are shown as released."
+        if without := [model for run, model in zip(of.runs, of.models, strict=True) if run in slim]:
+            note += f" Slim records hold no scores and replies: {shown_text(', '.join(without), NAME)}."
         return GalleryPart(shown_text(of.title, NAME), of.synthetic, note, shown)
 
     def _item(self, number: int, of: Answered, item: Item, said: Mapping[str, Sequence[QueryOutcome]]) -> GalleryItem:

@@ -204,6 +204,8 @@ def test_a_slim_record_still_shows_what_was_chosen(three: list[RunRecord]) -> No
     records = [slim(record) for record in three]
     shown = of(records)
     assert shown.count == 24
+    assert all("Slim records hold no scores and replies: good-clip" in part.note for part in shown.parts)
+    assert not any("Slim" in part.note for part in of(three).parts)
     assert not any(answer.replies for part in shown.parts for item in part.items for answer in item.answers)
 
 
