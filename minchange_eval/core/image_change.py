@@ -25,7 +25,8 @@ def in_one_shape(pictures: Sequence[Image.Image], edge_px: int) -> list[Pixels]:
     width, height = pictures[0].size
     scale = min(1.0, edge_px / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = (picture.convert("RGB").resize(size, Image.Resampling.BOX, reducing_gap=2.0) for picture in pictures)
+    coloured = (picture if picture.mode == "RGB" else picture.convert("RGB") for picture in pictures)
+    small = (picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0) for picture in coloured)
     # channels apart: the widest of three is then two comparisons of whole planes
     return [np.stack([np.asarray(channel, dtype=np.int16) for channel in picture.split()]) for picture in small]
 

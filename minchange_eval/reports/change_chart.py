@@ -21,6 +21,7 @@ from minchange_eval.reports.shown_text import shown_text
 from minchange_eval.reports.svg import LEFT, WIDE, line, mark, picture, text
 
 MEASURED_ITEMS = 300  # of which pictures are decoded; measuring all of a large benchmark would take minutes
+MEASURED_PICTURES = 900  # of sets of many
 ITEMS_PER_BIN = 10
 _RESAMPLES = 2000
 
@@ -45,9 +46,11 @@ class ChangedAreas:
         """
         items = matching_items(of.dataset, of.fingerprint)
         several = [name for name in asked if name in items and len(items[name].images) > 1]
-        places = np.linspace(0, len(several) - 1, min(len(several), MEASURED_ITEMS)).round().astype(int)
+        pictures = sum(len(items[name].images) for name in several)
+        most = min(len(several), MEASURED_ITEMS, MEASURED_PICTURES * len(several) // max(1, pictures))
+        picked = [several[place] for place in np.linspace(0, len(several) - 1, most).round().astype(int)]
         try:
-            return {several[place]: self._measure(of.fingerprint, several[place], items) for place in places}
+            return {name: self._measure(of.fingerprint, name, items) for name in picked}
         except DataError as error:
             raise NoPicturesError(str(error)) from error
 

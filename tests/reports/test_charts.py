@@ -13,6 +13,7 @@ from minchange_eval.core.answers import Answer
 from minchange_eval.core.queries import Query
 from minchange_eval.core.record import RunRecord, make_record
 from minchange_eval.core.slim_records import slim
+from minchange_eval.reports import change_chart
 from minchange_eval.reports.agreement import _kappa as kappa
 from minchange_eval.reports.answered import Answers, answers_in
 from minchange_eval.reports.change_chart import _equal_bins as equal_bins
@@ -136,6 +137,15 @@ def test_accuracy_against_change_counts_the_queries_of_each_part() -> None:
     assert sum(sizes) == 40
     hits = sum(line.hit for line in record.outcomes["shapes"])
     assert sum(share * n * 4 / 100 for share, n in zip(shares, sizes, strict=True)) == pytest.approx(hits, abs=1)
+
+
+def test_of_sets_of_many_pictures_fewer_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change_chart, "MEASURED_PICTURES", 90)
+    shapes = stored("shapes", sets(24, k=4))
+    figure = of([run("m", (shapes, "sets", by_scores(0.5, 1)))])["shapes"][
+        "Accuracy against how much of the picture changed"
+    ]
+    assert figure.note.startswith("22 of 24 sets, evenly picked")
 
 
 def test_without_the_store_the_change_chart_says_what_to_run(
