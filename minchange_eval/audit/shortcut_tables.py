@@ -130,15 +130,8 @@ def balanced_text(balanced: BalancedSubset, result: AuditResult) -> Iterator[str
         f"chance (rounds of pruning: {balanced.rounds})"
         + (f"; task {balanced.dataset}_balanced asks it" if balanced.dataset in BALANCED_TASKS else "")
     )
-    reasons: dict[str, int] = {}
-    for names in balanced.removed.values():
-        for name in names:
-            reasons[name] = reasons.get(name, 0) + 1
-    if reasons:
-        listed = sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))
-        yield "  rules above chance that solve removed items, or below chance that fail them: " + ", ".join(
-            f"{name} ({times})" for name, times in listed
-        )
+    if balanced.reasons:
+        yield f"  rules above chance that solve removed items, or below chance that fail them: {balanced.reasons}"
     if balanced.over:
         yield f"  balanced over: {', '.join(ASKED[asks] for asks in balanced.over)}"
     rows = []

@@ -6,6 +6,7 @@ not look get, and `<dataset>-<fingerprint>.balanced.json` with the ids of the it
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -188,6 +189,13 @@ class BalancedSubset(_Model):
     removed: dict[str, tuple[str, ...]]
     rounds: int
     rules: dict[str, tuple[int, int, float]]
+
+    @property
+    def reasons(self) -> str:
+        """Rules by which items were removed with how many, most first: `longest (22), words (3)`; may be empty."""
+        counted = Counter(name for names in self.removed.values() for name in names)
+        listed = sorted(counted.items(), key=lambda reason: (-reason[1], reason[0]))
+        return ", ".join(f"{name} ({times})" for name, times in listed)
 
 
 def audit_path(dataset: str, fingerprint: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Literal
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.metrics import FORM_METRICS, SET_METRICS, STATEMENT_METRICS, MetricValue
 from minchange_eval.core.statistics import holm
-from minchange_eval.data.audit_results import AuditResult, BestRule, read_audit
+from minchange_eval.data.audit_results import AuditResult, BestRule, read_audit, read_balanced
 from minchange_eval.data.benchmark_card import BenchmarkCard, benchmark_card, card_names
 from minchange_eval.data.published_results import PublishedRow, published_rows
 from minchange_eval.reports.comparability import MOST_UNSCORED
@@ -33,6 +33,7 @@ _VARIANTS = {
     "otherpair": "another item's images in place of the item's own",
     "raw": "options as released, with their letters and doubles",
     "templates": "each question in several wordings",
+    "balanced": "the items on which an audit found no rule that solves them without looking",
 }
 # The number that people quote comes first; SPEC has two.
 _SETS_FIRST: Mapping[str, tuple[str, ...]] = {
@@ -608,7 +609,11 @@ def _remarks(
         said.append(f"{skipped} broken rows of the release were left out when it was prepared.")
     left_out = max(sum(task.left_out for task in entry.tasks) for entry in entries)
     if left_out:
-        said.append(f"{left_out} items whose wording cannot be exchanged are not asked.")
+        said.append(
+            _balanced_remark(key, left_out)
+            if key.variant == "balanced"
+            else f"{left_out} items whose wording cannot be exchanged are not asked."
+        )
     if several_data:
         said.append("Other data of the same name stands in a table of its own: its fingerprint differs.")
     asked = frozenset(subset for entry in entries for subset in entry.subsets)
@@ -622,6 +627,17 @@ def _remarks(
             "Dual encoders and chat models are asked in different ways, and guessing may get them other scores."
         )
     return said
+
+
+def _balanced_remark(key: BenchmarkKey, left_out: int) -> str:
+    try:
+        subset = read_balanced(key.dataset, key.fingerprint)
+    except DataError:  # the scores stand without it
+        subset = None
+    said = f"{left_out} items are not asked, which give the answer away to who does not look"
+    if subset is None or not subset.reasons:
+        return f"{said}."
+    return f"{said}; rules above chance that solve them, or below chance that fail them: {subset.reasons}."
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ from minchange_eval.core.metrics import whole
 from minchange_eval.core.record import ModelDescription, RunRecord, make_record
 from minchange_eval.core.slim_records import slim
 from minchange_eval.core.statistics import holm, sign_flip_p_value
-from minchange_eval.data.audit_results import AuditResult, BestRule, RuleResult, Share, write_audit
+from minchange_eval.data.audit_results import (
+    AuditResult,
+    BalancedSubset,
+    BestRule,
+    RuleResult,
+    Share,
+    write_audit,
+    write_balanced,
+)
 from minchange_eval.data.benchmark_card import benchmark_card
 from minchange_eval.data.published_results import published_rows
 from minchange_eval.reports.leaderboard import Board, Row, distinct, labels_of, leaderboards, model_name
@@ -166,6 +174,21 @@ def test_other_variants_have_tables_of_their_own() -> None:
     tasks = {"quiz": task("quiz", lines), "quiz_raw": task("quiz_raw", lines, dataset="quiz", variant="raw")}
     made = make_record(tasks.values(), dict.fromkeys(tasks, lines), model("a"))
     assert [board.key.variant for board in leaderboards([run(made)])] == ["", "raw"]
+
+
+def test_a_balanced_subset_says_what_was_removed_and_why() -> None:
+    lines = questions([True, False] * 10, ("x", "y"))
+    part = task("quiz_balanced", lines, dataset="quiz", variant="balanced").model_copy(update={"left_out": 3})
+    runs = [run(make_record([part], {"quiz_balanced": lines}, model("a")))]
+    (before,) = leaderboards(runs)
+    assert any("3 items are not asked, which give the answer away" in line for line in before.remarks)
+    assert not any("wording" in line for line in before.remarks)
+    removed = {"1": ("longest", "words"), "2": ("longest",), "3": ()}
+    write_balanced(
+        BalancedSubset(dataset="quiz", fingerprint=FINGERPRINT, ids=("4",), removed=removed, rounds=1, rules={})
+    )
+    (board,) = leaderboards(runs)
+    assert any(line.endswith("longest (2), words (1).") for line in board.remarks)
 
 
 def test_single_tasks_of_a_group_have_slices_but_no_whole() -> None:
