@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minchange_eval.cli.output_file import require_place
-from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
+from minchange_eval.cli.output_file import require_place, write_output
+from minchange_eval.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from minchange_eval.reports.leaderboard import Report
@@ -51,23 +51,27 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--gallery: expected 0 or more items, got {args.gallery}")
     if args.out is not None:
         require_place(args.out, "--out")
+        if args.out.resolve() in {path.resolve() for path in args.runs}:
+            raise UsageError(f"--out {args.out}: is a run record of this report; name another file")
     runs, report = _report(args)
     text = _page(args, runs, report) if form == "html" else _tables(form, runs, report)
     if args.out is None:
         sys.stdout.write(text)
     else:
-        _write(args.out, text)
+        write_output(args.out, text.encode("utf-8", "backslashreplace"), "--out")
         print(f"{args.out}: {len(report.boards)} tables of {report.runs} runs", file=sys.stderr)
     return ExitCode.OK
 
 
 def _format(given: str | None, out: Path | None) -> str:
-    form = given or (_FORMATS.get(out.suffix.lower(), "html") if out else "md")
+    form = given or (_FORMATS.get(out.suffix.lower()) if out else "md")
+    if form is None:
+        raise UsageError(f"--out {out}: expected a name that ends in {', '.join(_FORMATS)}, or --format beside it")
     if form == "html" and out is None:
         raise UsageError(
             "report: expected --out FILE for a page; or --format md, latex, csv, json or model-card to print"
         )
-    return str(form)
+    return form
 
 
 def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:
@@ -105,18 +109,3 @@ def _page(args: argparse.Namespace, runs: list[RunResults], report: Report) -> s
     answers = [run.answers for run in runs]
     shown = gallery(answers, labels, args.gallery, lambda number: read_record(runs[number].path))
     return render(report, charts_of(answers, labels), shown)
-
-
-def _write(out: Path, text: str) -> None:
-    from minchange_eval.core.whole_files import write_whole
-
-    try:
-        write_whole(out, [text.encode("utf-8", "backslashreplace")])
-    except PermissionError as error:
-        raise UsageError(
-            f"--out {out}: cannot be written ({error.strerror}); name a folder you may write to"
-        ) from error
-    except OSError as error:
-        raise MinchangeError(
-            f"--out {out}: cannot be written ({error.strerror or error}); make room or name another folder"
-        ) from error

@@ -180,8 +180,8 @@ def leaderboards(runs: Sequence[RunResults], reading: Reading = "ours") -> tuple
             for variant in _BLIND_VARIANTS
             if not key.variant and (other := BenchmarkKey(key.dataset, key.fingerprint, variant, key.kind)) in by_key
         }
-        alike = sum(other.dataset == key.dataset and other.variant == key.variant for other in by_key)
-        boards.append(_board(key, by_key[key], blind, reading, several_data=alike > 1))
+        alike = {other.fingerprint for other in by_key if (other.dataset, other.variant) == (key.dataset, key.variant)}
+        boards.append(_board(key, by_key[key], blind, reading, several_data=len(alike) > 1))
     return tuple(boards)
 
 
@@ -209,6 +209,7 @@ def labels_of(runs: Sequence[RunResults]) -> list[str]:
 def model_name(name: str) -> str:
     """A model's name for readers elsewhere: of a folder on this machine its last part."""
     path = PurePath(name)
+    name = name if name.strip() else "(no name)"
     return path.name if path.is_absolute() or name.startswith((".", "~")) else name
 
 

@@ -68,6 +68,30 @@ def test_the_name_of_the_file_says_the_format(tmp_path: Path) -> None:
     assert json.loads(out.read_text())["runs"] == 1
 
 
+def test_a_name_that_says_no_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = refused(capsys, tmp_path / "report.txt", saved(tmp_path, made()))
+    assert code == 2
+    assert "expected a name that ends in .html" in line
+
+
+def test_a_report_never_replaces_a_record_that_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(tmp_path, made())
+    before = path.read_bytes()
+    (tmp_path / "link.html").symlink_to(path)
+    for out in (path, tmp_path / "link.html"):
+        code, line = refused(capsys, out, path, "--format", "html")
+        assert code == 2
+        assert "is a run record of this report" in line
+    assert path.read_bytes() == before
+
+
+def test_a_report_can_go_to_standard_output_as_a_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "minchange_eval.cli.main", "report", saved(tmp_path, made())]
+    done = subprocess.run([*command, "--format", "csv", "--out", "/dev/stdout"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("benchmark,")
+
+
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_records_of_every_version_are_reported(version: str, tmp_path: Path) -> None:
     assert main(["report", str(RECORDS / f"{version}.jsonl"), "--out", str(tmp_path / "r.html")]) == 0
