@@ -129,6 +129,8 @@ def _read(args: argparse.Namespace) -> tuple[Sequence[Item], str, str]:
         # with its suffix, so that a table called med.csv is not taken for the data set med
         name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name).lstrip("_.-") or "table"
         return questions, name, hashlib.sha256(path.read_bytes()).hexdigest()
+    if args.images is not None:
+        raise UsageError(f"--images {args.images}: is of a table; the images of {args.target} are prepared with it")
     store = Store.open(args.target)
     return list(store.items()), store.card.name, store.card.fingerprint
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from minchange_eval import tasks
 from minchange_eval.audit import learned_rules
@@ -118,6 +119,8 @@ def test_hostile_texts_are_escaped_on_the_terminal_and_in_the_page(
         (["audit", "bad.jsonl"], 5, "row 1: "),
         (["audit", "good.jsonl", "--out", "no/such/folder/x"], 2, "--out"),
         (["audit", "good.jsonl", "--seed", "-1"], 2, "--seed"),
+        (["audit", "med", "--images", "."], 2, "--images .: is of a table"),
+        (["audit", "cut.jsonl", "--out", "found.txt"], 5, "image 7b.png: "),
         (["audit", "good.jsonl", "--balance"], 5, "no subset of at least 10 items"),
     ],
 )
@@ -132,9 +135,32 @@ def test_what_cannot_be_audited_is_one_line_and_its_code(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.jsonl").write_text('{"question": "?"}\n')
     saved(tmp_path / "good.jsonl", with_longest_right(quiz(24, options=8), 1.0))
+    save_pairs(tmp_path)
+    (tmp_path / "7b.png").write_bytes((tmp_path / "7b.png").read_bytes()[:40])
     assert main(arguments) == code
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("kept: ")]
     assert said in line
+    assert not (tmp_path / "found.txt").exists()
+
+
+def save_pairs(folder: Path) -> None:
+    """`cut.jsonl`: questions about two images each, of which the first is the original."""
+    rows = []
+    for number in range(12):
+        names = [f"{number}{side}.png" for side in "ab"]
+        for place, name in enumerate(names):
+            Image.new("RGB", (24, 24), (number, place, 0)).save(folder / name)
+        rows.append(
+            {
+                "question": "?",
+                "options": ["x", "y"],
+                "answer": 0,
+                "image_1": names[0],
+                "image_2": names[1],
+                "original": 0,
+            }
+        )
+    (folder / "cut.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def test_a_home_that_cannot_be_written_is_one_line(
