@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -210,12 +210,14 @@ class Answered:
         runs: position of each model's run.
         models: one label a run, each once.
         answers: of each.
+        namesake: whether other data has the same title.
     """
 
     key: Key
     runs: list[int] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     answers: list[Answers] = field(default_factory=list)
+    namesake: bool = False
 
     @property
     def dataset(self) -> str:
@@ -245,8 +247,9 @@ class Answered:
 
     @property
     def title(self) -> str:
-        """As the first run calls it."""
-        return self.answers[0].title
+        """As the first run calls it, with the beginning of its fingerprint where other data has the same name."""
+        title = self.answers[0].title
+        return f"{title} [{self.fingerprint[:8]}]" if self.namesake else title
 
     @property
     def synthetic(self) -> bool:
@@ -268,7 +271,8 @@ def answered(runs: Sequence[Sequence[Answers]], labels: Sequence[str]) -> list[A
             of.runs.append(run)
             of.models.append(_numbered(f"{label}, partial run" if answers.partial else label, of.models))
             of.answers.append(answers)
-    return [found[key] for key in sorted(found)]
+    titles = Counter(of.title for of in found.values())
+    return [replace(found[key], namesake=titles[found[key].title] > 1) for key in sorted(found)]
 
 
 def _numbered(name: str, taken: Sequence[str]) -> str:

@@ -69,3 +69,13 @@ def test_a_partial_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     part = whole.model_copy(update={"tasks": (whole.tasks[0].model_copy(update={"items_in_full": 9}),)})
     (of,) = answered([answers_in(each) for each in (whole, part)], ["m", "m"])
     assert of.models == ["m", "m, partial run"]
+
+
+def test_data_of_one_name_is_told_apart_by_fingerprint() -> None:
+    lines = asked([True, False])
+    runs = [record(changes={"fingerprint": sign * 64}, quiz=lines) for sign in ("a", "b")]
+    assert [of.title for of in answered([answers_in(one) for one in runs], ["m", "n"])] == [
+        "quiz [aaaaaaaa]",
+        "quiz [bbbbbbbb]",
+    ]
+    assert [of.title for of in answered([answers_in(runs[0])], ["m"])] == ["quiz"]
