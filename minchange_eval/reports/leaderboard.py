@@ -13,12 +13,11 @@ from typing import Literal
 
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.metrics import FORM_METRICS, SET_METRICS, STATEMENT_METRICS, MetricValue
-from minchange_eval.core.statistics import holm
 from minchange_eval.data.audit_results import AuditResult, BestRule, read_audit, read_balanced
 from minchange_eval.data.benchmark_card import BenchmarkCard, benchmark_card, card_names
 from minchange_eval.data.published_results import PublishedRow, published_rows
 from minchange_eval.reports.comparability import MOST_UNSCORED
-from minchange_eval.reports.pairing import difference_of
+from minchange_eval.reports.pairing import level_with_best
 from minchange_eval.reports.run_results import BenchmarkKey, Entry, Reading, RunResults, same_items
 
 Role = Literal["model", "partial", "blind model", "blind rule", "chance", "human", "published"]
@@ -411,7 +410,7 @@ _UNTESTED = "not tested against the best model: they were asked other items"
 def _leaders(ranked: Sequence[tuple[Row, Entry]]) -> tuple[dict[int, frozenset[str]], set[int]]:
     """By identity of the row: the metrics in which the best is not significantly ahead of it; and who was not tested.
 
-    Two-sided sign-flip tests of the best against each other model on the same items, Holm over them.
+    By `level_with_best`, among the models that were asked the same items as the best.
     """
     leads: dict[int, set[str]] = {}
     untested: set[int] = set()
@@ -420,14 +419,14 @@ def _leaders(ranked: Sequence[tuple[Row, Entry]]) -> tuple[dict[int, frozenset[s
         if metric in NO_RANK or len(held) < 2:
             continue
         held.sort(key=lambda pair: -pair[0].cells[metric, ""].value)
-        best_row, best = held[0]
-        same = [(row, result) for row, result in held[1:] if same_items(best, result)]
-        untested |= {id(row) for row, _ in held[1:]} - {id(row) for row, _ in same}
+        best = held[0][1]
+        same = [(row, result) for row, result in held if same_items(best, result)]
+        untested |= {id(row) for row, _ in held} - {id(row) for row, _ in same}
         (_, _, every), *_ = best.parts()
-        adjusted = holm([difference_of(best, result, every, draws=_DRAWS).p for _, result in same])
-        tied = [row for (row, _), p in zip(same, adjusted, strict=True) if p >= SIGNIFICANT]
-        for row in (best_row, *tied):
-            leads.setdefault(id(row), set()).add(metric)
+        _, level = level_with_best([result for _, result in same], every, draws=_DRAWS)
+        for (row, _), leading in zip(same, level, strict=True):
+            if leading:
+                leads.setdefault(id(row), set()).add(metric)
     return {row: frozenset(metrics) for row, metrics in leads.items()}, untested
 
 

@@ -155,8 +155,8 @@ def _table(board: Board, metric: str, footnotes: dict[str, int]) -> ShownTable:
     best = any(metric in row.leads for row in rows)
     headings = tuple((subset or "Overall", _size(rows, (name, subset))) for name, subset in columns)
     note = (
-        "Leading: the best model and those that it is not significantly ahead of (paired sign-flip test over clusters "
-        "of items that share images, Holm over the models, 5 %)."
+        "Leading: the best model and those that it is not significantly ahead of (paired one-sided sign-flip test over "
+        "clusters of items that share images, Holm over the models, 5 %)."
         if best
         else "No model is ranked by this."
         if metric in NO_RANK
