@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from minchange_eval.audit.exact_tests import exact_interval, exact_p, out_of_fold_p
+from minchange_eval.audit.exact_tests import clustered_p, exact_interval
 from minchange_eval.audit.image_looks import Progress, image_looks
 from minchange_eval.audit.learned_rules import OutOfFold, folds_of, learned_rules, out_of_fold
 from minchange_eval.audit.puzzles import Choices, Floats, Pile, Puzzle, puzzles_of
@@ -67,8 +67,8 @@ class Judged:
     def p(self) -> float:
         """Two-sided, against chance; over the puzzles that the rule decides, for a tie says nothing."""
         decided = self.choices.decided
-        test = exact_p if self.learned is None else out_of_fold_p
-        return test(int(self.choices.hit[decided].sum()), self.pile.chance[decided])
+        hit, chance, clusters = self.choices.hit[decided], self.pile.chance[decided], self.pile.clusters[decided]
+        return clustered_p(hit, chance, clusters, learned=self.learned is not None)
 
     @property
     def bias(self) -> Floats | None:
@@ -322,7 +322,7 @@ def _best(asks: Asks, nested: _Nested, kind: Kind, variant: str) -> BestRule:
         variant=variant,
         name=min(nested.chosen, key=lambda name: (-nested.chosen[name], name), default=""),
         chosen=dict(nested.chosen.most_common()),
-        p=out_of_fold_p(int(nested.hit.sum()), nested.pile.chance),
+        p=clustered_p(nested.hit, nested.pile.chance, nested.pile.clusters, learned=True),
         shares=tuple(_shares(asks, nested, kind)),
     )
 

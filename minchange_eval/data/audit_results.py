@@ -78,7 +78,8 @@ class RuleResult(_Model):
         hits, n, value, low, high, chance: over all items, ties at random; the interval is the exact binomial one.
         decided, decided_hits: the items on which it prefers some candidates to others.
         p: two-sided, against chance, over the decided items (a tie says nothing); exact for a fixed rule, for a learned
-            one with twice the binomial variance, as folds teach each other.
+            one with twice the binomial variance, as folds teach each other; where clusters hold several items, never
+            below what whole clusters say.
         holm: `p` adjusted for all rules of the audit.
         slices: subset -> (hits, n).
         bias: of a learned rule, id of each item -> its bias score, the out-of-fold probability of its answer.

@@ -6,12 +6,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minchange_eval.audit.exact_tests import exact_interval, exact_p
+from minchange_eval.audit.exact_tests import clustered_p, exact_interval, exact_p, out_of_fold_p
 
 
+@settings(deadline=None)  # the first example loads scipy
 @given(st.integers(1, 200), st.data())
 def test_the_interval_and_p_value_are_scipys_where_all_chances_are_equal(n: int, data: st.DataObject) -> None:
     from scipy.stats import binomtest
@@ -42,3 +43,19 @@ def test_no_items_prove_nothing_and_impossible_counts_are_errors() -> None:
             exact_interval(hits, n)
     with pytest.raises(ValueError, match="expected 0 to 2 hits"):
         exact_p(3, [0.5, 0.5])
+
+
+def test_copies_in_a_cluster_are_no_evidence_and_p_values_of_clusters_are_honest() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.random((400, 50)) < 0.25
+    clusters, chances = np.repeat(np.arange(50), 4), np.full(200, 0.25)
+    p_values = np.array([clustered_p(np.repeat(hit, 4), chances, clusters, learned=False) for hit in drawn])
+    assert 0.02 <= np.mean(p_values < 0.05) <= 0.08
+    naive = np.array([exact_p(int(4 * hit.sum()), chances) for hit in drawn])
+    assert np.mean(naive < 0.05) > 0.2
+
+
+def test_without_copies_a_clustered_p_is_the_exact_one_or_that_of_folds() -> None:
+    hit = np.arange(30) < 14
+    assert clustered_p(hit, [0.25] * 30, range(30), learned=False) == exact_p(14, [0.25] * 30)
+    assert clustered_p(hit, [0.25] * 30, range(30), learned=True) == out_of_fold_p(14, [0.25] * 30)

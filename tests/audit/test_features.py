@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
@@ -15,6 +15,7 @@ def pile_of(sizes: list[int]) -> Pile:
     return Pile("answer", [Puzzle(str(n), str(n), "", n, size, (0,)) for n, size in enumerate(sizes)])
 
 
+@settings(deadline=None)  # the first example loads scipy
 @given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=6), min_size=1, max_size=8))
 def test_a_rank_is_that_of_scipy_within_the_puzzle_from_0_to_1(puzzles: list[list[int]]) -> None:
     made = beside_others(pile_of(list(map(len, puzzles))), {"x": np.concatenate(puzzles).astype(float)})
