@@ -6,13 +6,14 @@ not look get, and `<dataset>-<fingerprint>.balanced.json` with the ids of the it
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from minchange_eval.core.errors import DataError, UsageError
+from minchange_eval.core.errors import DataError, MinchangeError, UsageError
 from minchange_eval.core.home import home
 from minchange_eval.core.whole_files import write_whole
 
@@ -213,7 +214,8 @@ def write_audit(result: AuditResult) -> Path:
     """Keep an audit for reports; whole or not at all.
 
     Raises:
-        UsageError: the folder cannot be written to, or the disk is full.
+        UsageError: the folder cannot be written to.
+        MinchangeError: the disk is full.
     """
     return _write(result, audit_path(result.dataset, result.fingerprint))
 
@@ -222,7 +224,7 @@ def write_balanced(subset: BalancedSubset) -> Path:
     """Keep a balanced subset for its task; whole or not at all.
 
     Raises:
-        UsageError: as in `write_audit`.
+        UsageError, MinchangeError: as in `write_audit`.
     """
     return _write(subset, balanced_path(subset.dataset, subset.fingerprint))
 
@@ -252,10 +254,10 @@ def _write(content: _Model, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, [content.model_dump_json().encode(), b"\n"])
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}); make room or set MINCHANGE_HOME to a folder you "
-            "may write to"
-        ) from error
+        reason = f"{path}: cannot be written ({error.strerror or error})"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise MinchangeError(f"{reason}; make room or set MINCHANGE_HOME to a folder on another disk") from error
+        raise UsageError(f"{reason}; set MINCHANGE_HOME to a folder you may write to") from error
     return path
 
 

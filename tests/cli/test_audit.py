@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -172,6 +173,25 @@ def test_a_home_that_cannot_be_written_is_one_line(
     said = capsys.readouterr()
     assert "cannot be written" in said.err
     assert "Which option is the answer?" in said.out  # what took minutes is not lost
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    path = saved(tmp_path / "quiz.jsonl", quiz(60))
+    script = (
+        "import resource, sys; from minchange_eval.audit import learned_rules; learned_rules._TREES = 3\n"
+        "from minchange_eval.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "audit", str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MINCHANGE_HOME": str(tmp_path / "home")},
+    )
+    assert done.returncode == 70
+    assert "Which option is the answer?" in done.stdout
+    assert "make room" in done.stderr.splitlines()[-1]
+    assert list((tmp_path / "home" / "audits").iterdir()) == []
 
 
 def test_where_no_subset_is_found_the_table_is_shown_all_the_same(
