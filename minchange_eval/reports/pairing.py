@@ -2,30 +2,28 @@
 
 A metric's results are arrays with one entry an item and subset, in an order that depends on the data alone. So models'
 arrays of one benchmark belong together entry by entry, and a table of many models compares them without going back to
-the records: `ResultsReader`, then `level_with_best`.
+the records: `level_with_best`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minchange_eval.core.errors import IncompleteError, NotComparableError
 from minchange_eval.core.outcomes import QueryOutcome
-from minchange_eval.core.readings import Protocol, published_hit
+from minchange_eval.core.readings import Protocol
 from minchange_eval.core.record import RunRecord, TaskRecord
 from minchange_eval.core.statistics import LEVEL, RESAMPLES, PairedDifference, holm, paired_difference
 from minchange_eval.core.tallies import MetricTallies, asked_items
 
-__all__ = ["MetricResults", "ResultsReader", "benchmarks_of", "difference_of", "level_with_best", "results_of"]
+__all__ = ["MetricResults", "benchmarks_of", "difference_of", "level_with_best", "results_of"]
 
 # a model that says "true" more often is no better or worse for it
 _NO_CLAIM = "yes_rate"
-_OF_WHOLE_SETS = ("text_score", "image_score", "group_score")
 
 
 @dataclass(frozen=True)
@@ -123,75 +121,6 @@ def _results(metric: MetricTallies) -> MetricResults:
     )
 
 
-class ResultsReader:
-    """Reads one benchmark from many records, one after another, each as `results_of` gives it.
-
-    Sets and questions are laid out once, from the first record; a further one costs little more than its verdicts.
-    """
-
-    def __init__(self, benchmark: str, protocol: Literal["ours", "published"] = "ours") -> None:
-        self._benchmark = benchmark
-        self._protocol = protocol
-        self._results: tuple[MetricResults, ...] = ()
-
-    def results_of(self, record: RunRecord) -> tuple[MetricResults, ...]:
-        """The record's results, entry by entry of the same items as those of every record before.
-
-        Raises:
-            NotComparableError: it asks other queries than the first one.
-            IncompleteError: as in the function `results_of`.
-        """
-        tasks = benchmarks_of(record)[self._benchmark]
-        reading = tasks[0].protocol if self._protocol == "published" else "ours"
-        outcomes = _outcomes(record, tasks)
-        asked = [(outcome.query_id, outcome.item_id, outcome.images, outcome.slices) for outcome in outcomes]
-        if not self._results:
-            self._results = _results_of(record, tasks, reading)
-            self._asked, self._filler = asked, _Filler(self._results)
-            return self._results
-        if asked == self._asked and (filled := self._filler.filled(outcomes, reading)):
-            return filled
-        results = _results_of(record, tasks, reading)
-        _require_same(tasks, self._results, results)
-        return results
-
-
-class _Filler:
-    """Another model's hits in the entries of one whose queries are the same, where they are sums of its verdicts."""
-
-    def __init__(self, results: tuple[MetricResults, ...]) -> None:
-        self._results = results
-        ids = {query: None for metric in results for queries in metric.queries for query in queries}
-        self._number = {query: index for index, query in enumerate(ids)}
-        self._read = [
-            np.fromiter((self._number[query] for queries in metric.queries for query in queries), dtype=np.intp)
-            for metric in results
-        ]
-        self._start = [np.cumsum([0, *map(len, metric.queries[:-1])]) for metric in results]
-
-    def filled(self, outcomes: Sequence[QueryOutcome], protocol: Protocol) -> tuple[MetricResults, ...] | None:
-        """None where a question was asked in several forms, or a metric is no plain count of right queries."""
-        plain = {outcome.query_id for outcome in outcomes if not outcome.form} == self._number.keys()
-        if not plain or any(metric.name in ("consistency", "answered") for metric in self._results):
-            return None
-        hit, unscored = np.zeros((2, len(outcomes)), dtype=np.int64)
-        for outcome in outcomes:
-            number = self._number[outcome.query_id]
-            hit[number] = outcome.hit if protocol == "ours" else published_hit(outcome, protocol)
-            unscored[number] = outcome.unscored
-        found: dict[str, NDArray[np.int64]] = {}
-        filled = []
-        for metric, read, start in zip(self._results, self._read, self._start, strict=True):
-            hits = np.add.reduceat(hit[read], start)
-            if metric.name in _OF_WHOLE_SETS:
-                hits = (hits == np.diff([*start, len(read)])).astype(np.int64)
-                found[metric.name] = hits
-            elif metric.name == "pair_mean":
-                hits = np.sum([found[name] for name in _OF_WHOLE_SETS], axis=0)
-            filled.append(replace(metric, hits=hits, unscored=np.add.reduceat(unscored[read], start)))
-        return tuple(filled)
-
-
 def paired_results(
     first: RunRecord, second: RunRecord, tasks: Sequence[TaskRecord], protocol: Protocol = "ours"
 ) -> tuple[tuple[MetricResults, ...], tuple[MetricResults, ...]]:
@@ -242,7 +171,7 @@ def level_with_best(
     """The best of several models in one value of a metric, and whether it is significantly ahead of each.
 
     Args:
-        models: results of one metric, from one `ResultsReader`.
+        models: results of one metric, entry by entry of the same items.
         entries: one of the metric's `parts`, the same for all.
 
     Returns:

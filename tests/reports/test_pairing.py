@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minchange_eval.core.errors import NotComparableError
 from minchange_eval.core.metrics import summarize
 from minchange_eval.core.record import RunRecord
-from minchange_eval.reports.pairing import ResultsReader, benchmarks_of, difference_of, level_with_best, results_of
+from minchange_eval.reports.pairing import benchmarks_of, difference_of, level_with_best, results_of
 from tests.reports.made_records import questions, record, sets
-
-
-def same(one: Any, other: Any) -> bool:
-    fields = [field.name for field in dataclasses.fields(one)]
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
 def some(seed: int, right: float = 0.6, asked: int = 60) -> RunRecord:
@@ -33,16 +27,6 @@ def _renamed(seed: int, right: float) -> list[Any]:
     lines = sets((rng.random() < right for _ in range(20)), "b")
     rename = {"item_id": "t", "query_id": "t"}
     return [line.model_copy(update={key: by + getattr(line, key) for key, by in rename.items()}) for line in lines]
-
-
-@pytest.mark.parametrize("benchmark", ["pairs", "med"])
-def test_a_reader_gives_every_record_what_reading_it_alone_gives(benchmark: str) -> None:
-    reader = ResultsReader(benchmark)
-    for seed in range(4):
-        one = some(seed)
-        read, alone = reader.results_of(one), results_of(one, benchmark)
-        assert len(read) == len(alone)
-        assert all(same(*both) for both in zip(read, alone, strict=True))
 
 
 def test_the_results_are_those_of_the_records_metrics() -> None:
@@ -64,21 +48,13 @@ def test_the_results_are_those_of_the_records_metrics() -> None:
                 assert results.unscored[entries].sum() == value.unscored
 
 
-def test_a_reader_refuses_other_sets() -> None:
-    reader = ResultsReader("med")
-    reader.results_of(some(1))
-    with pytest.raises(NotComparableError, match="med: expected the same sets"):
-        reader.results_of(some(2, asked=59))
-
-
 def test_models_level_with_the_best_are_those_it_is_not_shown_to_be_ahead_of() -> None:
     rng = np.random.default_rng(0)
     best = rng.random(300) < 0.8
     near, far = best.copy(), best.copy()
     near[:6] = ~near[:6]
     far[:150] = False
-    reader = ResultsReader("med")
-    models = [reader.results_of(record(med=questions(list(map(bool, hits)))))[0] for hits in (far, best, near, best)]
+    models = [results_of(record(med=questions(list(map(bool, hits)))), "med")[0] for hits in (far, best, near, best)]
     (_, _, entries), *_ = models[0].parts()
     place, level = level_with_best(models, entries)
     assert (place, level) == (1, (False, True, True, True))
