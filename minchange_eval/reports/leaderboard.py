@@ -209,7 +209,9 @@ def model_name(name: str) -> str:
     """A model's name for readers elsewhere: of a folder on this machine its last part."""
     path = PurePath(name)
     name = name if name.strip() else "(no name)"
-    return path.name if path.is_absolute() or name.startswith((".", "~")) else name
+    # of two parts it may be a name on the Hub
+    is_folder = path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2
+    return path.name if is_folder else name
 
 
 def _facts_of(run: RunResults) -> dict[str, str]:

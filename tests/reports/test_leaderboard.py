@@ -344,6 +344,7 @@ def test_limited_runs_alone_have_chance_beside_them() -> None:
 def test_no_label_shows_a_folder_of_this_machine() -> None:
     assert model_name("/home/someone/checkpoints/clip-b") == "clip-b"
     assert model_name("./clip-b") == "clip-b"
+    assert model_name("runs/demo/clip-b") == "clip-b"
     assert model_name(" ") == "(no name)"
     assert model_name("Qwen/Qwen2.5-VL-7B-Instruct") == "Qwen/Qwen2.5-VL-7B-Instruct"
 
