@@ -1,9 +1,9 @@
-"""The settings of a training: one name for the field, the YAML key and the flag (`learning_rate`, `--learning-rate`)."""
+"""The settings of a training: field, YAML key and flag share one name (`learning_rate`, `--learning-rate`)."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -163,7 +163,7 @@ class TrainConfig(BaseModel):
             raise ValueError(problem)
         return self
 
-    def _problems(self) -> Iterable[str]:
+    def _problems(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
             yield f"expected steps or epochs, got {'both' if self.steps else 'neither'}; give one of them"
         if self.steps is not None and self.warmup_steps > self.steps:
@@ -176,7 +176,7 @@ class TrainConfig(BaseModel):
         if self.zero_shot_floor is not None and not (self.zero_shot and self.evaluate_every):
             yield "zero_shot_floor: needs zero_shot, the pictures, and evaluate_every, when to look"
 
-    def _problems_of_data(self) -> Iterable[str]:
+    def _problems_of_data(self) -> Iterator[str]:
         for source, count in (("sets", "sets_per_batch"), ("plain", "pairs_per_batch")):
             given, size = getattr(self, source), getattr(self, count)
             if given and not size:
@@ -218,10 +218,8 @@ def read_config(file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     of_file = _read_yaml(file) if file else {}
     for key in of_file:
         if key not in TrainConfig.model_fields:
-            known = ", ".join(sorted(TrainConfig.model_fields))
-            raise UsageError(
-                f"{file}: unknown key {key}; {meant(str(key), TrainConfig.model_fields) or f'known: {known}'}"
-            )
+            hint = meant(str(key), TrainConfig.model_fields) or f"known: {', '.join(sorted(TrainConfig.model_fields))}"
+            raise UsageError(f"{file}: unknown key {key}; {hint}")
     try:
         return TrainConfig.model_validate({**of_file, **flags})
     except ValidationError as error:
