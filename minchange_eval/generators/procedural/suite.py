@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,21 +70,49 @@ def draw_spec(
         UsageError: a category is unknown, or there are too few for every kind of change.
     """
     names = checked(categories)
-    for subset, draw in SPEC_CHANGES.items():
+    for subset in SPEC_CHANGES:
         for number in range(sets_per_subset):
-            stream = BitStream(seed, "spec", subset, number)
-            change = draw(stream, edge_px, names)
-            set_id = f"spec_mini/{subset}/{number:04d}"
-            yield CandidateSet(
-                set_id=set_id,
-                subset=subset,
-                images=images_of(set_id, change.scenes),
-                captions=captions_of(stream, subset, change),
-                query_captions=captions_of(stream, subset, change),
-                image_to_text=_orders(stream, SPEC_K[subset]),
-                text_to_image=_orders(stream, SPEC_K[subset]),
-                facts={**change.facts, "values": list(change.values), "names": list(change.names)},
-            )
+            yield plan_spec(seed, subset, number, edge_px, names).drawn(f"spec_mini/{subset}/{number:04d}")
+
+
+@dataclass(frozen=True)
+class PlannedSet:
+    """A candidate set before it is drawn; attributes as of `CandidateSet`, scenes in place of images."""
+
+    subset: str
+    change: Change
+    captions: tuple[str, ...]
+    query_captions: tuple[str, ...] = ()
+    image_to_text: tuple[tuple[int, ...], ...] = ()
+    text_to_image: tuple[tuple[int, ...], ...] = ()
+
+    def drawn(self, set_id: str) -> CandidateSet:
+        """The set with its pictures, under this identity."""
+        change = self.change
+        return CandidateSet(
+            set_id=set_id,
+            subset=self.subset,
+            images=images_of(set_id, change.scenes),
+            captions=self.captions,
+            query_captions=self.query_captions,
+            image_to_text=self.image_to_text,
+            text_to_image=self.text_to_image,
+            facts={**change.facts, "values": list(change.values), "names": list(change.names)},
+        )
+
+
+def plan_spec(seed: int, subset: str, number: int, edge_px: int, categories: Sequence[str]) -> PlannedSet:
+    """One of SPEC's sets before it is drawn."""
+    stream = BitStream(seed, "spec", subset, number)
+    change = SPEC_CHANGES[subset](stream, edge_px, categories)
+    return PlannedSet(
+        subset,
+        change,
+        captions=captions_of(stream, subset, change),
+        query_captions=captions_of(stream, subset, change),
+        image_to_text=_orders(stream, SPEC_K[subset]),
+        text_to_image=_orders(stream, SPEC_K[subset]),
+    )
 
 
 def checked(categories: Sequence[str] | None) -> Sequence[str]:
@@ -102,21 +131,19 @@ def draw_vismin(
     Arguments and errors as for `draw_spec`.
     """
     names = checked(categories)
-    for subset, draw in VISMIN_CHANGES.items():
+    for subset in VISMIN_CHANGES:
         for number in range(sets_per_subset):
-            stream = BitStream(seed, "vismin", subset, number)
-            change = draw(stream, edge_px, names)
-            # what replaces an object must fit its place, so a coin decides which of the two is called the original
-            if BitStream(seed, "vismin", subset, number, "original").one_in(2):
-                change = change.exchanged()
-            set_id = f"vismin_mini/{subset}/{number:04d}"
-            yield CandidateSet(
-                set_id=set_id,
-                subset=subset,
-                images=images_of(set_id, change.scenes),
-                captions=pair_captions(stream, subset, change),
-                facts={**change.facts, "values": list(change.values), "names": list(change.names)},
-            )
+            yield plan_vismin(seed, subset, number, edge_px, names).drawn(f"vismin_mini/{subset}/{number:04d}")
+
+
+def plan_vismin(seed: int, subset: str, number: int, edge_px: int, categories: Sequence[str]) -> PlannedSet:
+    """One of VisMin's pairs before it is drawn."""
+    stream = BitStream(seed, "vismin", subset, number)
+    change = VISMIN_CHANGES[subset](stream, edge_px, categories)
+    # what replaces an object must fit its place, so a coin decides which of the two is called the original
+    if BitStream(seed, "vismin", subset, number, "original").one_in(2):
+        change = change.exchanged()
+    return PlannedSet(subset, change, captions=pair_captions(stream, subset, change))
 
 
 def draw_med(
@@ -217,6 +244,9 @@ def revision_of(name: str) -> str:
     return f"seed {SEED}, version {VERSIONS[name]}"
 
 
+SETS_PER_SUBSET = 100  # of spec_mini and vismin_mini
+
+
 def spec_mini() -> Release:
     """SPEC's six subsets with 100 sets each."""
     return Release(
@@ -225,7 +255,7 @@ def spec_mini() -> Release:
         title="Mini SPEC: procedural scenes of SPEC's six kinds",
         licence=LICENCE,
         subsets=SPEC_K,
-        read=lambda _: draw_spec(SEED, 100),
+        read=lambda _: draw_spec(SEED, SETS_PER_SUBSET),
         revision=revision_of("spec_mini"),
         synthetic=True,
         quirks=QUIRKS,
@@ -241,7 +271,7 @@ def vismin_mini() -> Release:
         title="Mini VisMin: procedural scenes of VisMin's four kinds",
         licence=LICENCE,
         subsets=dict.fromkeys(VISMIN_CHANGES, 2),
-        read=lambda _: draw_vismin(SEED, 100),
+        read=lambda _: draw_vismin(SEED, SETS_PER_SUBSET),
         revision=revision_of("vismin_mini"),
         synthetic=True,
         quirks=QUIRKS,
