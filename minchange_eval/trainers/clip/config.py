@@ -50,7 +50,7 @@ PositiveReal = Annotated[float, Field(gt=0), BeforeValidator(_number)]
 Momentum = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number)]
 Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
-Weights = Annotated[dict[str, PositiveReal], BeforeValidator(_mapping)]
+Weights = Annotated[dict[str, Real], BeforeValidator(_mapping)]
 
 # What says how the work is done and not what comes out; a training may go on with another value.
 _OF_THE_MACHINE = frozenset({"output", "workers", "cache_mb", "save_every", "tensorboard"})
@@ -102,7 +102,9 @@ class TrainConfig(BaseModel):
     )
     sets_per_batch: Count = Field(0, description="candidate sets in a step, over all processes")
     pairs_per_batch: Count = Field(0, description="plain pairs in a step, over all processes")
-    mix: Weights = Field({}, description="how often a subset is drawn, against 1 for the others: NAME=WEIGHT")
+    mix: Weights = Field(
+        {}, description="share of each subset in a batch: NAME=WEIGHT, 0 for none; else as many as there are"
+    )
     allow_overlap: bool = Field(
         False, description="train although training images or captions are in an evaluated benchmark; recorded"
     )

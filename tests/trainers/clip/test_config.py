@@ -59,7 +59,7 @@ def test_lists_are_comma_separated_and_none_is_nothing() -> None:
         ({"precision": "bf61"}, "did you mean bf16?"),
         ({"beta1": 1}, "--beta1: expected less than 1"),
         ({"mix": "count"}, "--mix: expected NAME=WEIGHT"),
-        ({"mix": {"count": 0}}, "--mix: expected greater than 0"),
+        ({"mix": {"count": -1}}, "--mix: expected greater than or equal to 0"),
         ({"sets": ""}, "sets_per_batch=8: there are no sets"),
         ({"sets": "a,a"}, "sets: expected each once"),
         ({"sets": "", "sets_per_batch": 0}, "nothing to train on"),
