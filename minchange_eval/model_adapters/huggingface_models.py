@@ -81,6 +81,9 @@ class HuggingFaceDualEncoder(DualEncoder):
 class HuggingFaceEncoder(Encoder):
     """A model of transformers with its own image processor and tokenizer.
 
+    Attributes:
+        kind: its model_type, a key of FAMILIES.
+
     Raises:
         UsageError: there is no such model, or it is of another kind.
         ModelError: it cannot be loaded, or weights are missing.
@@ -98,8 +101,8 @@ class HuggingFaceEncoder(Encoder):
     ) -> None:
         source = {"revision": revision, "trust_remote_code": trust_remote_code}
         config = _config(pretrained, source)
-        self._kind, self._projected = config.model_type, projected
-        self._family = FAMILIES[self._kind]
+        self.kind, self._projected = config.model_type, projected
+        self._family = FAMILIES[self.kind]
         model = _model(pretrained, self._family, source).eval()
         self._processor, self._tokenizer = _processors(pretrained, source)
         self._tokens = min(self._family.most_tokens, config.text_config.max_position_embeddings)
@@ -112,7 +115,7 @@ class HuggingFaceEncoder(Encoder):
             "preprocess": _digest(_scrubbed(self._processor.to_dict())),
             "tokenizer": tokenizer_digest(self._tokenizer),
         }
-        if self._kind == "flava":
+        if self.kind == "flava":
             self.settings["flava_features"] = "projected" if projected else "unprojected"
         self.packages = versions("transformers", "tokenizers")
         self.model, self.device = model.to(device=device, dtype=torch_dtype(dtype)), device
@@ -133,18 +136,18 @@ class HuggingFaceEncoder(Encoder):
     def encode_images(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         given = {name: self._in_dtype(values) for name, values in inputs.items()}
         model: Any = self.model
-        if self._kind == "blip":
+        if self.kind == "blip":
             return _first(model.vision_proj(model.vision_model(**given).last_hidden_state))
-        if self._kind == "flava":
+        if self.kind == "flava":
             hidden = model.image_model(**given).last_hidden_state
             return _first(model.image_projection(hidden) if self._projected else hidden)
         return _pooled(model.get_image_features(**given))
 
     def encode_texts(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         model: Any = self.model
-        if self._kind == "blip":
+        if self.kind == "blip":
             return _first(model.text_proj(model.text_encoder(**inputs).last_hidden_state))
-        if self._kind == "flava":
+        if self.kind == "flava":
             hidden = model.text_model(**inputs).last_hidden_state
             return _first(model.text_projection(hidden) if self._projected else hidden)
         return _pooled(model.get_text_features(**inputs))
@@ -190,10 +193,22 @@ def _model(pretrained: str, family: Family, source: Mapping[str, Any]) -> Any:
     own_code = {name: value for name, value in source.items() if name != "trust_remote_code"}
     try:
         model, report = loader.from_pretrained(
-            pretrained, output_loading_info=True, weights_only=True, **{dtype: torch.float32}, **own_code
+            pretrained,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            weights_only=True,
+            **{dtype: torch.float32},
+            **own_code,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"model {pretrained}: cannot be loaded: {first_line(error)}") from error
+    shapes = sorted((str(name), list(there), list(here)) for name, there, here in report["mismatched_keys"])
+    if shapes:
+        name, there, here = shapes[0]
+        raise ModelError(
+            f"model {pretrained}: {len(shapes)} weights have another shape than its config.json says ({name}: {there} "
+            f"in the file, {here} in the model); get both files of the same model"
+        )
     missing = sorted(name for name in report["missing_keys"] if not name.endswith("position_ids"))
     if missing:
         raise ModelError(

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,14 @@ class OpenClipSource:
         shown: the name for people.
         pretrained: tag or file; None where the weights come with the name.
         quick_gelu: the activation: QuickGELU or plain GELU.
+        seed: of random weights, for a model that is to be trained from nothing; None where there are weights.
     """
 
     name: str
     shown: str
     pretrained: str | None
     quick_gelu: bool
+    seed: int | None = None
 
 
 def find_weights(model_name: str, pretrained: str | None, force_quick_gelu: bool | None) -> OpenClipSource:
@@ -82,6 +85,20 @@ def find_weights(model_name: str, pretrained: str | None, force_quick_gelu: bool
     weights = _checked_weights(model_name, pretrained)
     quick_gelu = _activation(model_name, weights, force_quick_gelu)
     return OpenClipSource(model_name, f"{model_name}/{pretrained}", weights, quick_gelu)
+
+
+def untrained(architecture: str, force_quick_gelu: bool | None, seed: int) -> OpenClipSource:
+    """An architecture of open_clip with random weights, for training only.
+
+    Raises:
+        UsageError: no such architecture, or it is defined with QuickGELU and plain GELU is forced.
+    """
+    import open_clip
+
+    _check_architecture(architecture)
+    built = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
+    quick_gelu = built if force_quick_gelu is None else _forced(architecture, built, force_quick_gelu)
+    return OpenClipSource(architecture, f"{architecture}/random-{seed}", None, quick_gelu, seed)
 
 
 def _check_architecture(name: str) -> None:
@@ -232,7 +249,7 @@ class OpenClipEncoder(Encoder):
         import open_clip
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        exact = _model(source)
+        exact = _model(source) if source.seed is None else _random_model(source, source.seed)
         self.name = source.shown
         self.weights_sha256 = weights_sha256(exact.state_dict())
         model = _in_precision(source, exact, device, dtype).eval()
@@ -288,9 +305,46 @@ def _model(source: OpenClipSource, **how: Any) -> Any:
             **{"require_pretrained": True, **how},
         )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"model {source.shown}: cannot be loaded: {first_line(error)}") from error
+        raise ModelError(f"model {source.shown}: cannot be loaded: {_why(error)}") from error
     finally:
         library.setLevel(level)
+
+
+def _random_model(source: OpenClipSource, seed: int) -> Any:
+    """The same weights for the same seed; torch's own seed stays as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _model(source, load_weights=False, require_pretrained=False, pretrained_image=False)
+
+
+def _why(error: Exception) -> str:
+    """What open_clip says, in one line: weights that do not fit the architecture fill hundreds."""
+    lines = [line.strip() for line in str(error).splitlines()[1:]]
+    found = {
+        what: [line for line in lines if line.startswith(start)]
+        for what, start in (
+            ("missing", "Missing key(s)"),
+            ("of no use", "Unexpected key(s)"),
+            ("shape", "size mismatch"),
+        )
+    }
+    parts = []
+    for what in ("missing", "of no use"):
+        names = re.findall(r'"([^"]+)"', " ".join(found[what]))
+        if names:
+            parts.append(f"{len(names)} weights are {what} ({', '.join(names[:2])}{', …' if len(names) > 2 else ''})")
+    shapes = [_MISMATCH.match(line) for line in found["shape"]]
+    if shapes and shapes[0]:
+        name, there, here = shapes[0].groups()
+        parts.append(f"{len(shapes)} have another shape ({name}: [{there}] in the file, [{here}] in the model)")
+    if not parts:
+        return first_line(error)
+    return f"the weights are of another architecture: {'; '.join(parts)}; name the architecture they were trained as"
+
+
+_MISMATCH = re.compile(r"size mismatch for (\S+): .*?\[([^]]*)\].*?\[([^]]*)\]")
 
 
 def _in_precision(source: OpenClipSource, exact: Any, device: torch.device, dtype: str) -> Any:
