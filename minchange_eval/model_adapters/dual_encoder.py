@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from lmms_eval.api.model import lmms
@@ -23,7 +23,14 @@ from minchange_eval.model_adapters.embedding_log import EmbeddingLog, log_folder
 from minchange_eval.model_adapters.encoder import Encoder
 from minchange_eval.model_adapters.model_args import EncodingOptions, arguments, check_names
 from minchange_eval.model_adapters.ranks import accelerator, chosen_device
-from minchange_eval.model_adapters.streaming import BatchTooLargeError, Rows, stream_images, stream_texts
+from minchange_eval.model_adapters.streaming import (
+    BatchTooLargeError,
+    LoadImage,
+    Rows,
+    loaded,
+    stream_images,
+    stream_texts,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +63,28 @@ class DualEncoder(lmms):  # type: ignore[misc]
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self._device = chosen_device(self.options.device, self.accelerator)
         own = {name: value for name, value in given.items() if name in self.own_args}
-        self.encoder = self.load(own, self._device, self.options.dtype)
+        self._answer_with(self.load(own, self._device, self.options.dtype))
+
+    @classmethod
+    def over(cls, encoder: Encoder, options: EncodingOptions, load_image: LoadImage = loaded) -> Self:
+        """The adapter over a model that is already loaded, in this process alone and without progress bars.
+
+        Args:
+            encoder: its device is the adapter's; its model is in evaluation mode.
+            options: `dtype` says what the encoder is in; `device` is not read.
+            load_image: how one image becomes the model's input; called in loader threads.
+        """
+        made = cls.__new__(cls)
+        lmms.__init__(made)  # rank 0 of 1, whatever other processes there are
+        made.options, made._device = options, encoder.device
+        made._answer_with(encoder)
+        made._silent, made._load_image = True, load_image
+        return made
+
+    def _answer_with(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._silent = self._rank != 0
+        self._load_image: LoadImage = loaded
         self._asked_batch_size = self.options.batch_size or (32 if self._device.type == "cpu" else 128)
         self.batch_size = self._asked_batch_size
         self.description = self._describe()
@@ -100,7 +128,7 @@ class DualEncoder(lmms):  # type: ignore[misc]
         self.work["truncated_captions"] = sum(truncated for _, truncated in self._rows["text"].values())
         self.work["seconds"] += time.monotonic() - started
         cut = sum(self._rows["text"][key][1] for key in captions)
-        if cut and self._rank == 0:
+        if cut and not self._silent:
             logger.warning(f"{cut} of {len(captions)} captions are longer than the model's context and were cut to it")
         return answers
 
@@ -177,8 +205,8 @@ class DualEncoder(lmms):  # type: ignore[misc]
             self._rows[kind].update(known)
             self.work[f"{kind}s_from_log"] += len(known)
             keys = [key for key in missing if key not in known]
-            silent = self._rank != 0 or not keys
-            with tqdm(total=len(keys), unit=kind, desc=f"encoding {kind}s", disable=silent) as bar:
+            hidden = self._silent or not keys
+            with tqdm(total=len(keys), unit=kind, desc=f"encoding {kind}s", disable=hidden) as bar:
                 self._take(kind, keys, stream([missing[key] for key in keys], self.batch_size), log, bar)
         except BatchTooLargeError:
             if self.batch_size == 1:
@@ -213,7 +241,14 @@ class DualEncoder(lmms):  # type: ignore[misc]
         loaders = self.options.num_workers
         if loaders is None:
             loaders = side_by_side if self._device.type == "cpu" else 8
-        return stream_images(self.encoder, sources, batch_size=batch_size, lanes=side_by_side, loaders=loaders)
+        return stream_images(
+            self.encoder,
+            sources,
+            batch_size=batch_size,
+            lanes=side_by_side,
+            loaders=loaders,
+            load=self._load_image,
+        )
 
     def _text_batches(self, captions: Sequence[str], batch_size: int) -> Iterator[Rows]:
         return stream_texts(self.encoder, captions, batch_size=batch_size, lanes=lanes(self._device))

@@ -26,6 +26,7 @@ BYTES_IN_FLIGHT = 512 * 2**20  # of prepared images: on many cores, fewer forwar
 Content = TypeVar("Content")
 Prepared = TypeVar("Prepared")
 Inputs = dict[str, "torch.Tensor"]  # name -> [rows, …], or of one row
+LoadImage = Callable[[Encoder, ImageSource], Inputs]
 Rows = tuple[NDArray[np.float32], tuple[bool, ...]]  # [rows, width], each of length 1; was the text of each cut?
 
 
@@ -33,8 +34,26 @@ class BatchTooLargeError(ModelError):
     """A forward ran out of memory; a smaller batch may fit."""
 
 
+def loaded(encoder: Encoder, source: ImageSource) -> Inputs:
+    """One image as the model takes it, read, decoded and preprocessed.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return encoder.prepare_image(open_image(source))
+    except OSError as error:
+        raise DataError(f"image {source.name}: cannot be read ({error}); prepare the data again") from error
+
+
 def stream_images(
-    encoder: Encoder, sources: Sequence[ImageSource], *, batch_size: int, lanes: int, loaders: int
+    encoder: Encoder,
+    sources: Sequence[ImageSource],
+    *,
+    batch_size: int,
+    lanes: int,
+    loaders: int,
+    load: LoadImage = loaded,
 ) -> Iterator[Rows]:
     """Embeddings of images, batch after batch, in the order of `sources`.
 
@@ -42,6 +61,7 @@ def stream_images(
         batch_size: rows of each forward; the last one is filled up.
         lanes: forwards that run side by side.
         loaders: threads that read, decode and preprocess ahead of the forwards; 0: the lanes do it themselves.
+        load: how one image becomes the model's input; called in those threads.
 
     Raises:
         DataError: an image cannot be read; it is named.
@@ -51,8 +71,8 @@ def stream_images(
 
         def prepare(batch: Sequence[ImageSource]) -> list[Callable[[], Inputs]]:
             if pool is None:
-                return [partial(_loaded, encoder, source) for source in batch]
-            return [pool.submit(_loaded, encoder, source).result for source in batch]
+                return [partial(load, encoder, source) for source in batch]
+            return [pool.submit(load, encoder, source).result for source in batch]
 
         def compute(rows: list[Callable[[], Inputs]]) -> Rows:
             uncut = (False,) * len(rows)
@@ -127,13 +147,6 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def _out_of_memory(batch_size: int) -> str:
     return f"out of memory in a forward of batch size {batch_size}; take a smaller model, dtype=bf16 or another device"
-
-
-def _loaded(encoder: Encoder, source: ImageSource) -> Inputs:
-    try:
-        return encoder.prepare_image(open_image(source))
-    except OSError as error:
-        raise DataError(f"image {source.name}: cannot be read ({error}); prepare the data again") from error
 
 
 def _row_bytes(encoder: Encoder) -> int:

@@ -73,6 +73,11 @@ class RunRecorder:
         self.finished: list[FinishedRun] = []
         self._record: RunRecord | None = None
 
+    @property
+    def record(self) -> RunRecord | None:
+        """Of the last evaluation; None where it asked no task of ours, or on another rank than the first."""
+        return self._record
+
     def evaluate(self, evaluate: Callable[..., Any], lm: Any, task_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Run lmms-eval's evaluation and make its record.
 
@@ -82,7 +87,7 @@ class RunRecorder:
             IncompleteError: items or queries are missing.
         """
         self._record = None
-        tasks = list(_tasks_of_ours(task_dict))
+        tasks = list(tasks_of_ours(task_dict))
         asked = Asked.read(kwargs)
         asked.check(tasks, lm)
         started, clock = datetime.now(UTC), time.monotonic()
@@ -113,12 +118,13 @@ class RunRecorder:
             logger.warning(f"incomplete: over {MOST_UNSCORED:.0%} of a task's queries are unscored, or a score is NaN")
 
 
-def _tasks_of_ours(task_dict: Mapping[Any, Any]) -> Iterator[StoreTask]:
+def tasks_of_ours(task_dict: Mapping[Any, Any]) -> Iterator[StoreTask]:
+    """The tasks of this package among lmms-eval's, out of their groups; one that was asked twice comes twice."""
     for entry in task_dict.values():
         if isinstance(entry, StoreTask):
             yield entry
         elif isinstance(entry, Mapping):
-            yield from _tasks_of_ours(entry)
+            yield from tasks_of_ours(entry)
 
 
 def _groups(task_dict: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
@@ -126,7 +132,7 @@ def _groups(task_dict: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
     return {
         str(group.group_name): tuple(dict.fromkeys(task.canonical_name for task in members))
         for group, entry in task_dict.items()
-        if isinstance(entry, Mapping) and (members := [task for task in _tasks_of_ours(entry) if task.outcomes])
+        if isinstance(entry, Mapping) and (members := [task for task in tasks_of_ours(entry) if task.outcomes])
     }
 
 
