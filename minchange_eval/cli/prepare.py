@@ -12,6 +12,7 @@ from minchange_eval.cli.progress import shown
 from minchange_eval.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from minchange_eval.data.release import HubSource
     from minchange_eval.data.store import Store
 
 EXAMPLES = """examples:
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
   minchange-eval prepare med --source hallu_med              a clone of github.com/beccabai/hallu_med
   minchange-eval prepare med_real --source hallu_med --images "MMVP Images"
   minchange-eval prepare vsr --source visual-spatial-reasoning/data/splits --images coco
+  minchange-eval prepare mine --source hub:owner/name@main   what `push dataset` wrote, or a folder of it
 
 The store is $MINCHANGE_HOME/store, by default in the user's cache folder. HF_HUB_OFFLINE=1 is obeyed.
 A data set that is prepared already is left as it is, unless --force.
@@ -30,7 +32,11 @@ A data set that is prepared already is left as it is, unless --force.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the verb."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="data set; `minchange-eval list` shows them all")
-    parser.add_argument("--source", type=Path, metavar="PATH", help="file or folder of the release")
+    parser.add_argument(
+        "--source",
+        metavar="PATH|hub:OWNER/NAME[@REVISION]",
+        help="file or folder of the release, or a data set that was pushed to the Hub",
+    )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images that the source only names")
     parser.add_argument("--force", action="store_true", help="replace what is prepared already")
     parser.add_argument(
@@ -40,18 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare each data set in turn."""
+    from minchange_eval.data.parquet_layout import is_published
     from minchange_eval.data.prepare import prepare
     from minchange_eval.data.releases import find_release
 
+    source = _source(args.source)
     if len(args.names) > 1 and (args.source or args.images):
         raise UsageError("--source and --images belong to one data set: prepare several without them, or one at a time")
-    for name in args.names:
-        find_release(name)  # a misspelt second name is said before an hour of work on the first
+    if source is None or (isinstance(source, Path) and not is_published(source)):  # else any name may be given to it
+        for name in args.names:
+            find_release(name)  # a misspelt second name is said before an hour of work on the first
     for name in args.names:
         began = time.time()
         store = prepare(
             name,
-            args.source,
+            source,
             images=args.images,
             force=args.force,
             skip_broken=args.skip_broken,
@@ -63,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_what_is_there(store: Store, began: float) -> None:
     from datetime import datetime
+
+    from minchange_eval.data.releases import is_release
 
     card = store.card
     if datetime.fromisoformat(card.created).timestamp() < began:
@@ -77,5 +88,23 @@ def _say_what_is_there(store: Store, began: float) -> None:
         print(f"{card.name}: {len(card.skipped)} broken rows left out; first: {first.where}: {first.reason}")
     if card.expected_items and card.items != card.expected_items:
         print(f"{card.name}: the whole release has {card.expected_items:,} {card.kind}; this is {card.items:,} of them")
-    if not card.verified and not card.synthetic:
+    if card.origin:
+        print(f"{card.name}: as it was published, by fingerprint: {card.source} at {card.revision}")
+        if is_release(card.name) and not card.verified:
+            print(
+                f"{card.name}: NOT verified: its fingerprint is not known as that of {card.name}; whoever published it "
+                "gave it that name (its card says so)"
+            )
+    elif not card.verified and not card.synthetic:
         print(f"{card.name}: the source is not verified to be the official revision (its card says so)")
+
+
+def _source(text: str | None) -> Path | HubSource | None:
+    from minchange_eval.data.release import HubSource
+
+    if text is None or not text.startswith("hub:"):
+        return Path(text) if text is not None else None
+    from minchange_eval.hub.address import parse_address
+
+    address = parse_address(text, whole=True)
+    return HubSource(address.repo_id, address.revision or "main", ())

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from minchange_eval.core.errors import DataError, NotPreparedError, UsageError
 from minchange_eval.core.images import check
 from minchange_eval.core.items import BytesImage, CandidateSet, Item, item_id
 from minchange_eval.core.queries import option_text
-from minchange_eval.data.download import download
-from minchange_eval.data.release import BrokenRow, Release
-from minchange_eval.data.releases import find_release
+from minchange_eval.data.download import download, download_published
+from minchange_eval.data.known_fingerprints import is_known
+from minchange_eval.data.parquet_layout import is_published, read_manifest
+from minchange_eval.data.parquet_reader import published_items
+from minchange_eval.data.release import BrokenRow, HubSource, Release
+from minchange_eval.data.releases import find_release, is_release
 from minchange_eval.data.store import Store, write_store
 from minchange_eval.data.store_card import SkippedRow, StoreCard
 
@@ -30,7 +34,7 @@ _AHEAD = 2 * _WORKERS  # items in memory beside the batch that is being written
 
 def prepare(
     name: str,
-    source: Path | None = None,
+    source: Path | HubSource | None = None,
     *,
     images: Path | None = None,
     force: bool = False,
@@ -40,8 +44,9 @@ def prepare(
     """Put a release into the store, or open what is there.
 
     Args:
-        name: of an official release or a registered generated data set.
-        source: file or folder; None downloads it from the Hub where it is there, or draws generated data.
+        name: of an official release or a registered generated data set; any name for a published data set.
+        source: file or folder; a published data set (data/parquet_layout.py) in a folder or on the Hub; None downloads
+            a release from the Hub where it is there, or draws generated data.
         images: folder of images, for a release whose source holds only the questions.
         force: replace what is there; it stays usable until the new store is complete.
         skip_broken: leave broken rows out and count them in the card, instead of stopping at the first.
@@ -50,18 +55,25 @@ def prepare(
     Raises:
         UsageError: unknown name, no source, or a store that cannot be written.
         NotPreparedError: a download is needed but `HF_HUB_OFFLINE` is set or the Hub cannot be reached.
-        DataError: a broken row, with its number, the reason and what to do.
+        DataError: a broken row, with its number, the reason and what to do; a published data set that is not, to the
+            last byte, what was published.
     """
-    release = find_release(name)
+    if isinstance(source, HubSource) or (source is not None and is_published(source)):
+        if images is not None or skip_broken:
+            raise UsageError(f"{name}: a published data set is whole or refused; leave out --images and --skip-broken")
+        locate = partial(_located_published, name, source)
+    else:
+        locate = partial(_located, find_release(name), source, images)
     if not force:
         with suppress(NotPreparedError):
             return Store.open(name)
-    found = _located(release, source, images)
-    reading = _Reading(release, skip_broken)
+    found = locate()
+    release = found.release
+    reading = _Reading(release, skip_broken, list(found.skipped))
     items: Iterable[Item] = reading.items(release.read(*found.arguments))
     if progress is not None:
         items = progress(items, release.items)
-    return write_store(name, items, card=_card(release, found), skipped=reading.skipped, force=force)
+    return write_store(name, items, card=_card(found), skipped=reading.skipped, force=force)
 
 
 def open_or_prepare(name: str) -> Store:
@@ -84,27 +96,33 @@ def open_or_prepare(name: str) -> Store:
             ) from None
         _log.warning("%s is not prepared yet; preparing it now", name)
         return prepare(name)
-    if store.card.synthetic and store.card.revision != (now := find_release(name).revision):
+    if store.card.synthetic and not store.card.source and store.card.revision != (now := find_release(name).revision):
         _log.warning("%s was drawn as %s, this version draws %s; drawing it again", name, store.card.revision, now)
         return prepare(name, force=True)
+    if store.card.origin and not store.card.verified and is_release(name):
+        _log.warning("%s is what %s calls so; it is not verified to be %s", name, store.card.source, name)
     return store
 
 
 @dataclass(frozen=True)
 class _Located:
-    """Where a release was found: what to call its reader with, and what is known of its revision."""
+    """Where a release was found: what to call its reader with, and what is known of its revision and content."""
 
+    release: Release
     arguments: tuple[Path | None, ...]
     source: str = ""
     revision: str = ""
     official: bool = False
+    fingerprint: str = ""
+    origin: str = ""
+    skipped: tuple[SkippedRow, ...] = ()
 
 
 def _located(release: Release, source: Path | None, images: Path | None) -> _Located:
     if release.synthetic:
         if source is not None or images is not None:
             raise UsageError(f"{release.name} is drawn, not read: run it without --source and --images")
-        return _Located((None,), revision=release.revision, official=True)
+        return _Located(release, (None,), revision=release.revision, official=True)
     revision, official = "", False
     if source is None:
         if release.hub is None:
@@ -124,19 +142,59 @@ def _located(release: Release, source: Path | None, images: Path | None) -> _Loc
         images, of_images = download(release.name, release.images_hub)
         shown += f" with images of {release.images_hub.repo_id}@{of_images}"
     if images is None:
-        return _Located((source,), shown, revision, official)
+        return _Located(release, (source,), shown, revision, official)
     if not images.is_dir():
         raise UsageError(f"--images {images}: there is no such folder")
-    return _Located((source, images), shown, revision)  # nothing vouches for images from elsewhere
+    return _Located(release, (source, images), shown, revision)  # nothing vouches for images from elsewhere
 
 
-def _card(release: Release, found: _Located) -> StoreCard:
+def _located_published(name: str, source: Path | HubSource) -> _Located:
+    """A published data set, under its own name or one that no release has."""
+    if isinstance(source, HubSource):
+        folder, revision, manifest = download_published(name, source)
+        shown = f"hub:{source.repo_id}"
+    else:
+        folder, manifest = source, read_manifest(source)
+        revision, shown = manifest.digest, str(source.resolve())
+    if name != manifest.name and is_release(name):
+        raise UsageError(
+            f"{shown}: holds {manifest.name}, which cannot pose as {name}; prepare it under its own name or a new one"
+        )
+    release = Release(
+        name=name,
+        kind=manifest.kind,
+        title=manifest.title,
+        licence=manifest.licence,
+        subsets=manifest.subsets,
+        read=lambda source: published_items(source, manifest),
+        paper=manifest.paper,
+        revision=revision,
+        synthetic=manifest.synthetic,
+        quirks=manifest.quirks,
+        items=manifest.expected_items,
+    )
+    return _Located(
+        release,
+        (folder,),
+        shown,
+        revision,
+        official=is_known(name, manifest.fingerprint),
+        fingerprint=manifest.fingerprint,
+        origin=" at ".join(filter(None, (manifest.source, manifest.revision))),
+        skipped=manifest.skipped,
+    )
+
+
+def _card(found: _Located) -> StoreCard:
+    release = found.release
     return StoreCard(
         name=release.name,
         kind=release.kind,
         title=release.title,
         source=found.source,
         revision=found.revision,
+        origin=found.origin,
+        fingerprint=found.fingerprint,
         verified=found.official,
         licence=release.licence,
         paper=release.paper,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from minchange_eval.core.items import CandidateSet, ChoiceQuestion, ImageSource,
 from minchange_eval.core.whole_files import sync
 from minchange_eval.data.fingerprint import Fingerprint
 from minchange_eval.data.lock import only_one
+from minchange_eval.data.release import Kind
 from minchange_eval.data.store_card import (
     CARD_FILE,
     SkippedRow,
@@ -171,7 +172,7 @@ class Store:
             for index, (sha256, name) in enumerate(zip(values["image_sha256"], values["image_names"], strict=True))
         )
         try:
-            return _item(self.card, values, images)
+            return item_of(self.card.kind, values, images)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} row {row_in_file}: is damaged ({error}); {_again(path)}") from error
 
@@ -179,8 +180,13 @@ class Store:
         return _mapped(str(self.folder / self.card.files[number].name), self.card.fingerprint)
 
 
-def _item(card: StoreCard, values: dict[str, Any], images: tuple[ImageSource, ...]) -> Item:
-    if card.kind == "sets":
+def item_of(kind: Kind, values: Mapping[str, Any], images: tuple[ImageSource, ...]) -> Item:
+    """The item of a row: its columns by name, the facts as they were before they became text.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no row of that kind.
+    """
+    if kind == "sets":
         return CandidateSet(
             set_id=values["id"],
             subset=values["subset"],
@@ -237,12 +243,13 @@ def write_store(
 
     Args:
         items: in released order; consumed only if the store is written.
-        card: what is known beforehand; counts, fingerprint, files and date are filled in here.
+        card: what is known beforehand; counts, files and date are filled in here, and the fingerprint, which must come
+            out as the one that is known.
         skipped: rows that were left out; read after the last item, so that the reader of `items` can append to it.
 
     Raises:
         UsageError: the folder cannot be written to.
-        DataError: no items, or items of both kinds.
+        DataError: no items, items of both kinds, or another fingerprint than expected.
         MinchangeError: the disk is full; nothing is left behind.
     """
     folder = store_folder(name)
@@ -311,6 +318,11 @@ def _write_files(building: Path, name: str, items: Iterable[Item], card: StoreCa
     done.files = writer.files
     done.image_bytes = writer.image_bytes
     done.fingerprint = fingerprint.hexdigest()
+    if card.fingerprint not in ("", done.fingerprint):
+        raise DataError(
+            f"data set {name}: expected fingerprint {card.fingerprint[:12]}, got {done.fingerprint[:12]}; "
+            "the source is not what it says it is; get it again"
+        )
     done.created = datetime.now(UTC).isoformat(timespec="microseconds")
     return done
 

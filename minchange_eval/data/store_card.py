@@ -42,8 +42,9 @@ class StoreCard(BaseModel):
         schema_version: of the store's layout; a newer one is refused, an older one keeps loading.
         source: file, folder or Hub data set that it was prepared from; empty for generated data.
         revision: commit, digest or seed of that source; empty when it cannot be told.
-        verified: this is the official data, whole: the digest of the source is known, or it was downloaded at the
-            known revision; every item is there, and no row was skipped.
+        origin: of a published data set what it was published from, as whoever published it says; else empty.
+        verified: this is the official data, whole: the digest of the source or the fingerprint is known, or it was
+            downloaded at the known revision; every item is there, and no row was skipped.
         subsets: subset -> K, or number of options.
         counts: subset -> items in the store.
         expected_items: how many the whole release has; None when it is not known.
@@ -60,6 +61,7 @@ class StoreCard(BaseModel):
     title: str = ""
     source: str = ""
     revision: str = ""
+    origin: str = ""
     verified: bool = False
     licence: str = ""
     paper: str = ""

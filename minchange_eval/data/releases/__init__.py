@@ -46,6 +46,11 @@ def find_release(name: str) -> Release:
     raise UsageError(f"no data set {name!r}{did_you_mean(name, [*OFFICIAL, *others])}")
 
 
+def is_release(name: str) -> bool:
+    """Whether an official or registered data set has that name; loads no generator."""
+    return name in OFFICIAL or name in generated()
+
+
 def known_releases() -> dict[str, Release]:
     """Every release by name, the official ones first; loads the generators."""
     return {name: find_release(name) for name in [*OFFICIAL, *generated()]}

@@ -1,0 +1,125 @@
+"""Published data sets (data/parquet_layout.py) back to items: each file and image by its digest, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minchange_eval.core.errors import DataError
+from minchange_eval.core.items import BytesImage, Item
+from minchange_eval.data.parquet_layout import DATA_FOLDER, Manifest, PushedFile
+from minchange_eval.data.store import item_of
+
+_ROWS_AT_ONCE = 16
+_MOST_BYTES = 2**30  # of one row group, unpacked; ours have 16 MiB or one row
+
+
+def published_items(folder: Path, manifest: Manifest) -> Iterator[Item]:
+    """The items in released order, with their images in memory; a few rows of each subset are held at a time.
+
+    Raises:
+        DataError: a file is missing, is not the one that was published or is damaged; an image is not what its SHA-256
+            says; items are missing or stand twice.
+    """
+    _refuse_other_files(folder, manifest)
+    for file in manifest.files:
+        if fault := fault_of(folder / file.path, file):
+            raise DataError(fault)
+    streams = {subset: _rows(folder, manifest, subset) for subset in {file.subset: None for file in manifest.files}}
+    for subset in _order(folder, manifest):
+        yield _item(manifest, *next(streams[subset]))
+
+
+def _refuse_other_files(folder: Path, manifest: Manifest) -> None:
+    there = {path.relative_to(folder).as_posix() for path in (folder / DATA_FOLDER).rglob("*.parquet")}
+    if other := sorted(there - {file.path for file in manifest.files}):
+        raise DataError(
+            f"{folder / other[0]}: is no part of {manifest.name} ({len(other)} such files); leftovers of another push "
+            "would be read by others: remove them"
+        )
+
+
+def fault_of(path: Path, file: PushedFile) -> str:
+    """Why a file is not the one that was published; empty where it is."""
+    try:
+        with path.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+    except FileNotFoundError:
+        return f"{path}: is missing; get the data set again, whole"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror or error})"
+    if found == file.sha256:
+        return ""
+    return (
+        f"{path}: is not what was published (expected {file.size_bytes:,} bytes of SHA-256 {file.sha256[:12]}, got "
+        f"{path.stat().st_size:,} of {found[:12]}); get it again"
+    )
+
+
+def _order(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """The subset of each item, in released order."""
+    subsets = list({file.subset: None for file in manifest.files})
+    positions, owners = [], []
+    for file in manifest.files:
+        found = _opened(folder / file.path).read(columns=["position"]).column("position").to_numpy()
+        if len(found) != file.rows:
+            raise DataError(f"{folder / file.path}: expected {file.rows:,} rows, got {len(found):,}; get it again")
+        positions.append(found)
+        owners.append(np.full(len(found), subsets.index(file.subset)))
+    place, owner = np.concatenate(positions), np.concatenate(owners)
+    in_order = np.argsort(place, kind="stable")
+    if not np.array_equal(place[in_order], np.arange(len(place))):
+        raise DataError(f"{folder}: items of {manifest.name} are missing or stand twice; get the data set again")
+    return (subsets[number] for number in owner[in_order])
+
+
+def _rows(folder: Path, manifest: Manifest, subset: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of one subset, each with where it stands."""
+    import pyarrow as pa
+
+    for file in manifest.files:
+        if file.subset != subset:
+            continue
+        path, row = folder / file.path, 0
+        try:
+            for batch in _opened(path).iter_batches(_ROWS_AT_ONCE, use_threads=False):
+                for values in batch.to_pylist():
+                    yield f"{path} row {row}", values
+                    row += 1
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{path} row {row}: cannot be read ({error}); get it again") from error
+
+
+def _opened(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: is no Parquet file ({error}); get it again") from error
+    groups = range(file.metadata.num_row_groups)
+    if any(file.metadata.row_group(group).total_byte_size > _MOST_BYTES for group in groups):
+        raise DataError(f"{path}: a row group would unpack to more than {_MOST_BYTES:,} bytes, refused as a bomb")
+    return file
+
+
+def _item(manifest: Manifest, where: str, values: dict[str, Any]) -> Item:
+    try:
+        pictures = [values["image"]] if manifest.one_image else values["images"]
+        images = tuple(BytesImage(picture["path"] or "", picture["bytes"]) for picture in pictures)
+        digests = values["image_sha256"]
+        for image, digest in zip(images, digests, strict=True):
+            if image.sha256 != digest:
+                raise DataError(f"{where}: image {image.name} is not what was published (its SHA-256 differs)")
+        texts = {name: value for name, value in values.items() if name not in {"position", "image", "images"}}
+        if any(text is None or (isinstance(text, list) and None in text) for text in texts.values()):
+            raise ValueError("a text is null")
+        return item_of(manifest.kind, {**texts, "facts": json.loads(texts["facts"])}, images)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: is damaged ({error}); get the data set again") from error
