@@ -76,8 +76,8 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
                 for name, place in (("an image file", image), ("a caption", caption)):
                     if not row[place].strip() or "\0" in row[place]:
                         raise DataError(
-                            f"{path} line {line}: expected {name} in column {columns[place]!r}, got {row[place]!r:.40}; "
-                            "mend or remove it"
+                            f"{path} line {line}: expected {name} in column {columns[place]!r}, "
+                            f"got {row[place]!r:.40}; mend or remove it"
                         )
                 yield line, row[image], row[caption]
     except csv.Error as error:

@@ -213,15 +213,30 @@ def open_pairs(address: str) -> PairData:
 
 
 def _opened(address: str) -> PairData:
-    from minchange_eval.trainers.clip import pair_tables
+    # imported here: each reader stands on this module, and `datasets` is heavy
+    from minchange_eval.trainers.clip import dataset_pairs, pair_tables, shards
 
-    kind, _, rest = address.partition(":")
-    if kind == "store":
-        return StorePairs(open_or_prepare(rest))
+    if address.startswith("hub:"):
+        return dataset_pairs.hub_pairs(address)
+    if address.startswith("store:"):
+        return StorePairs(open_or_prepare(address.removeprefix("store:")))
     path = Path(address).expanduser()
-    if path.suffix.lower() in pair_tables.SUFFIXES:
+    kind = _kind_of_folder(path) if path.is_dir() else path.suffix.lower()
+    if kind in pair_tables.SUFFIXES:
         return pair_tables.TablePairs(path)
+    if kind == ".tar":
+        return shards.ShardPairs(address, shards.shards_of(address))
+    if kind == ".parquet":
+        if not path.exists():
+            raise UsageError(f"plain: {address}: there is no such file")
+        return dataset_pairs.parquet_pairs(address, sorted(path.rglob("*.parquet")) if path.is_dir() else [path])
     raise UsageError(f"plain: {address}: expected .csv, .tsv, .tar or .parquet files, hub:owner/name or store:NAME")
+
+
+def _kind_of_folder(folder: Path) -> str:
+    """What a folder of shards holds; empty where that is unclear."""
+    found = [suffix for suffix in (".tar", ".parquet") if any(folder.rglob(f"*{suffix}"))]
+    return found[0] if len(found) == 1 else ""
 
 
 def _one_caption(name: str, captions: Sequence[str]) -> str:
