@@ -99,7 +99,7 @@ def gather_rows(rows: Tensor, counts: Sequence[int], world: World) -> Tensor:
     """
     if world.size == 1:
         return rows
-    gathered: Tensor = _GatherRows.apply(rows, tuple(counts), world.rank)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _GatherRows.apply(rows, tuple(counts), world.rank)
     return gathered
 
 

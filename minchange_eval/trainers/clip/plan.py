@@ -64,7 +64,7 @@ class BatchPlan:
         pairs: number of plain pairs.
         sets_per_batch: of the global batch, over all ranks; 0 leaves sets out.
         pairs_per_batch: likewise for pairs.
-        mix: subset -> weight, for every subset; 0 leaves it out. None: in proportion to their sizes.
+        mix: subset -> weight, for every subset; 0 leaves it out. None or {}: in proportion to their sizes.
         seed: order and anchors. The same on every machine, whatever the version of numpy.
         members: `all` of a set, or its `anchor` only.
 
@@ -203,7 +203,7 @@ class BatchPlan:
         names, self._subset_of_set = np.unique(np.asarray(subsets), return_inverse=True)
         self._counts: Numbers = np.bincount(self._subset_of_set, minlength=len(names)).astype(np.int64)
         self._starts: Numbers = np.cumsum(self._counts) - self._counts
-        turns = self._counts if mix is None else self._mixed(names.tolist(), mix)
+        turns = self._mixed(names.tolist(), mix) if mix else self._counts
         self._steps = -(-int(turns.sum()) // self.sets_per_batch)
         # turn j of a subset with m turns comes at (j + 1/2) / m of the epoch, so that each stretch has its share of all
         place = np.concatenate([(np.arange(count) + 0.5) / count for count in turns if count])

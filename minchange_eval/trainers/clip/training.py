@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor
 
-from minchange_eval.core.errors import ModelError, UsageError
+from minchange_eval.core.errors import UsageError
 from minchange_eval.trainers.clip.losses import hard_negative_loss
 from minchange_eval.trainers.clip.model import ContrastiveModel
+from minchange_eval.trainers.clip.step import adamw, check_finite, clamp_scale, learning_rate_at, set_learning_rate
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,7 @@ def train(
     model.train()
     with _deterministic(config.threads):
         for step in range(1, config.steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
+            set_learning_rate(optimizer, learning_rate(step, config))
             clip = clip_term.next_loss() if clip_term else None
             hard = set_term.next_loss() if set_term else None
             _update(model, optimizer, _total(clip, hard, config.hard_negative_weight), step, config)
@@ -190,10 +189,7 @@ def learning_rate(step: int, config: ClipTraining) -> float:
     Args:
         step: 1 to `config.steps`; step 0 would be zero, the last step is the last value above zero.
     """
-    if step <= config.warmup_steps:
-        return config.learning_rate * step / config.warmup_steps
-    done = (step - config.warmup_steps) / (config.steps - config.warmup_steps + 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return learning_rate_at(step, steps=config.steps, warmup_steps=config.warmup_steps, peak=config.learning_rate)
 
 
 class _ClipTerm:
@@ -261,13 +257,13 @@ def one_anchor_per_set(sets: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _optimizer(model: ContrastiveModel, config: ClipTraining) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon, foreach=True
+    return adamw(
+        model.parameters(),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        beta1=config.beta1,
+        beta2=config.beta2,
+        epsilon=config.epsilon,
     )
 
 
@@ -288,15 +284,11 @@ def _total(clip: Tensor | None, hard: Tensor | None, weight: float) -> Tensor:
 def _update(
     model: ContrastiveModel, optimizer: torch.optim.Optimizer, loss: Tensor, step: int, config: ClipTraining
 ) -> None:
-    if not torch.isfinite(loss):
-        raise ModelError(
-            f"clip training, step {step}: the loss is {loss.item()}; lower learning_rate={config.learning_rate:g}"
-        )
+    check_finite(step, {"loss": loss.item()}, config.learning_rate)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    with torch.no_grad():
-        model.logit_scale.clamp_(0, math.log(config.max_scale))
+    clamp_scale(model.logit_scale, config.max_scale)
 
 
 def _report(step: int, config: ClipTraining, clip: Tensor | None, hard: Tensor | None, elapsed_s: float) -> StepReport:
