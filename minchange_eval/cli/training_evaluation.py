@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.record import RunRecord, write_record
+from minchange_eval.core.resting_collector import resting_collector
 
 if TYPE_CHECKING:
     from lmms_eval.api.instance import Instance
@@ -80,7 +81,7 @@ class TrainingEvaluator:
 
         recorder, options = RunRecorder(), EncodingOptions(batch_size=self._batch_size, log=False)
         live = LiveEncoder(encoder, self._inputs, name)
-        with evaluation_mode(encoder.model):
+        with evaluation_mode(encoder.model), resting_collector():
             recorder.evaluate(self._ask, _adapter(encoder).over(live, options, self._inputs.image), self._tasks)
         assert recorder.record is not None
         write_record(recorder.record, self._output / f"{label}.jsonl")
