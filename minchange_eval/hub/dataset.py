@@ -5,29 +5,97 @@ from __future__ import annotations
 from pathlib import Path
 
 from minchange_eval.core.errors import UsageError
+from minchange_eval.core.items import Item
 from minchange_eval.core.whole_files import write_whole
-from minchange_eval.data.parquet_layout import MANIFEST_FILE, Manifest, PushedFile
+from minchange_eval.data.audit_results import read_audit
+from minchange_eval.data.parquet_layout import MANIFEST_FILE, Manifest, PushedFile, folders_of
 from minchange_eval.data.store import Store
+from minchange_eval.hub.address import HubAddress
+from minchange_eval.hub.dataset_card import SAMPLES_FILE, Published, dataset_card
+from minchange_eval.hub.licences import inherited, sources_of
+from minchange_eval.hub.manifest import CARD
 from minchange_eval.hub.parquet_files import FILE_BYTES, Survey, survey, write_parquet_files
+from minchange_eval.hub.upload import Push
 
 
-def write_dataset_files(store: Store, folder: Path, *, file_bytes: int = FILE_BYTES) -> Manifest:
+def dataset_push(
+    store: Store,
+    folder: Path,
+    to: HubAddress,
+    *,
+    licence_reviewed: bool = False,
+    samples_png: bytes = b"",
+    file_bytes: int = FILE_BYTES,
+) -> Push:
+    """What a prepared data set is on the Hub; its files are written into a folder, which stays until they are sent.
+
+    Args:
+        folder, samples_png, file_bytes: as in `write_dataset_files`.
+
+    Raises:
+        UsageError, DataError, OSError: as in `write_dataset_files`.
+    """
+    written = write_dataset_files(
+        store, folder, to, licence_reviewed=licence_reviewed, samples_png=samples_png, file_bytes=file_bytes
+    )
+    paths = [file.path for file in written.files] + [MANIFEST_FILE] + ([SAMPLES_FILE] if samples_png else [])
+    return Push(
+        kind="dataset",
+        content={path: folder / path for path in paths},
+        card=(folder / CARD).read_text(encoding="utf-8"),
+        facts={"name": written.name, "fingerprint": written.fingerprint, "items": written.items},
+        message=f"{written.name}: {written.items:,} {written.kind}, fingerprint {written.fingerprint[:12]}",
+    )
+
+
+def sample_items(store: Store, each: int = 1) -> list[Item]:
+    """The first items of each subset: what the card shows."""
+    return [item for subset in store.subsets for item in store.items(subset)[:each]]
+
+
+def write_dataset_files(
+    store: Store,
+    folder: Path,
+    to: HubAddress,
+    *,
+    licence_reviewed: bool = False,
+    samples_png: bytes = b"",
+    file_bytes: int = FILE_BYTES,
+) -> Manifest:
     """Write everything that is published of a store, the same bytes every time.
 
     Args:
         folder: made if it is not there; must be empty.
+        to: where it is published; for the commands on the card.
+        licence_reviewed: the user has reviewed that it may be published although no licence says so.
+        samples_png: a picture of some items for the card; empty for none.
         file_bytes: a Parquet file ends after so many bytes of images.
 
     Raises:
-        UsageError: the folder is not empty.
+        UsageError: the folder is not empty, or the licences of the sources do not allow it.
         DataError: the store is damaged, or is not what its card says.
         OSError: a file cannot be written.
     """
+    licence = inherited(sources_of(store.card))
+    licence.require_reviewed(reviewed=licence_reviewed)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise UsageError(f"{folder}: expected an empty folder to write {store.card.name} into; remove what is there")
     surveyed = survey(store)
     manifest = _manifest(store, surveyed, write_parquet_files(store, surveyed, folder, file_bytes=file_bytes))
+    card = Published(
+        manifest=manifest,
+        folders=folders_of(list(surveyed.rows)),
+        to=to.repo_id,
+        licence=licence,
+        licence_reviewed=licence_reviewed,
+        examples=sample_items(store),
+        audit=read_audit(manifest.name, manifest.fingerprint),
+        samples=bool(samples_png),
+    )
+    if samples_png:
+        write_whole(folder / SAMPLES_FILE, [samples_png])
+    write_whole(folder / CARD, [dataset_card(card).encode("utf-8", "backslashreplace")])
     write_whole(folder / MANIFEST_FILE, [manifest.model_dump_json(indent=2).encode(), b"\n"])
     return manifest
 
