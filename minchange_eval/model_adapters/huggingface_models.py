@@ -83,6 +83,8 @@ class HuggingFaceEncoder(Encoder):
 
     Attributes:
         kind: its model_type, a key of FAMILIES.
+        processor: its image processor.
+        tokenizer: its tokenizer.
 
     Raises:
         UsageError: there is no such model, or it is of another kind.
@@ -104,7 +106,7 @@ class HuggingFaceEncoder(Encoder):
         self.kind, self._projected = config.model_type, projected
         self._family = FAMILIES[self.kind]
         model = _model(pretrained, self._family, source).eval()
-        self._processor, self._tokenizer = _processors(pretrained, source)
+        self.processor, self.tokenizer = _processors(pretrained, source)
         self._tokens = min(self._family.most_tokens, config.text_config.max_position_embeddings)
         self.name = pretrained if revision is None else f"{pretrained}@{revision}"
         self.weights_sha256 = weights_sha256(model.state_dict())
@@ -112,8 +114,8 @@ class HuggingFaceEncoder(Encoder):
             "activation": config.text_config.hidden_act,
             "architecture": _digest(_scrubbed(config.to_dict())),
             "max_tokens": self._tokens,
-            "preprocess": _digest(_scrubbed(self._processor.to_dict())),
-            "tokenizer": tokenizer_digest(self._tokenizer),
+            "preprocess": _digest(_scrubbed(self.processor.to_dict())),
+            "tokenizer": tokenizer_digest(self.tokenizer),
         }
         if self.kind == "flava":
             self.settings["flava_features"] = "projected" if projected else "unprojected"
@@ -122,12 +124,12 @@ class HuggingFaceEncoder(Encoder):
         self._dtype = torch_dtype(dtype)
 
     def prepare_image(self, picture: Image.Image) -> dict[str, torch.Tensor]:
-        prepared = self._processor(images=picture, return_tensors="pt")
+        prepared = self.processor(images=picture, return_tensors="pt")
         return {name: values[0] for name, values in prepared.items()}
 
     def tokenize(self, captions: Sequence[str]) -> Tokens:
-        whole = self._tokenizer(list(captions), truncation=False, padding=False, verbose=False)["input_ids"]
-        cut = self._tokenizer(
+        whole = self.tokenizer(list(captions), truncation=False, padding=False, verbose=False)["input_ids"]
+        cut = self.tokenizer(
             list(captions), truncation=True, padding="max_length", max_length=self._tokens, return_tensors="pt"
         )
         names = ("input_ids", "attention_mask") if self._family.attention_mask else ("input_ids",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -241,6 +242,11 @@ def _check_folder(folder: Path) -> None:
 class OpenClipEncoder(Encoder):
     """A model of open_clip with its own preprocessing and tokenizer.
 
+    Attributes:
+        model_cfg: the architecture with its activation stated, as open_clip_config.json has it.
+        preprocess_cfg: size, mean, std, interpolation, resize_mode, as open_clip names them.
+        tokenizer: open_clip's.
+
     Raises:
         ModelError: it cannot be loaded.
     """
@@ -255,6 +261,8 @@ class OpenClipEncoder(Encoder):
         model = _in_precision(source, exact, device, dtype).eval()
         config = open_clip.get_model_config(source.name) or {}
         preprocess = dict(model.visual.preprocess_cfg)
+        self.model_cfg = {**copy.deepcopy(config), "quick_gelu": source.quick_gelu}
+        self.preprocess_cfg = preprocess
         self.settings = {
             "activation": "quick_gelu" if source.quick_gelu else str(_stated_activation(config)),
             "architecture": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
@@ -263,20 +271,20 @@ class OpenClipEncoder(Encoder):
         self.packages = versions("torchvision", "open_clip_torch", "timm", "ftfy", "regex")  # the last two: captions
         self.model, self.device = model, device
         self._prepare = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
-        self._tokenizer = open_clip.get_tokenizer(source.name)
-        inner = getattr(self._tokenizer, "tokenizer", None)
+        self.tokenizer = open_clip.get_tokenizer(source.name)
+        inner = getattr(self.tokenizer, "tokenizer", None)
         if inner is not None:  # one of transformers; open_clip's own comes with its version
             self.settings["tokenizer"] = tokenizer_digest(inner)
             self.packages |= versions("transformers", "tokenizers")
-        self._context = int(getattr(model, "context_length", 0) or self._tokenizer.context_length)
+        self._context = int(getattr(model, "context_length", 0) or self.tokenizer.context_length)
         self._input_dtype = torch_dtype(dtype)
 
     def prepare_image(self, picture: Image.Image) -> dict[str, torch.Tensor]:
         return {"image": self._prepare(picture)}
 
     def tokenize(self, captions: Sequence[str]) -> Tokens:
-        tokens = self._tokenizer(list(captions), context_length=self._context)
-        longest = _length_counter(self._tokenizer)
+        tokens = self.tokenizer(list(captions), context_length=self._context)
+        longest = _length_counter(self.tokenizer)
         return Tokens({"text": tokens}, tuple(longest(caption) > self._context for caption in captions))
 
     def encode_images(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
