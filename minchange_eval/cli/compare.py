@@ -72,16 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
+    from minchange_eval.cli.hub_runs import run_file, run_name
     from minchange_eval.core.record import read_record
     from minchange_eval.reports.comparison import compare
 
-    records = read_record(args.first), read_record(args.second)
+    records = read_record(run_file(args.first)), read_record(run_file(args.second))
     compared = compare(*records, protocol=args.protocol, names=("A", "B"))
     if args.format == "json":
         print(json.dumps(compared.model_dump(mode="json"), allow_nan=False, indent=1))
         return ExitCode.OK
     for name, model, path in (("A", compared.first, args.first), ("B", compared.second, args.second)):
-        print(f"{name}  {shown_name(model)}  ({shown_name(path.name)})")
+        print(f"{name}  {shown_name(model)}  ({shown_name(run_name(path))})")
     for line in _text(compared, slices=args.slices, flips=args.flips):
         print(line)
     return ExitCode.OK

@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   minchange-eval gate --baseline main.jsonl.gz --candidate new.jsonl --margin 0.03
   minchange-eval gate --baseline main.jsonl.gz --candidate new.jsonl --policy gate.yaml \\
     --junit gate.xml --json gate.json --summary summary.md
+  minchange-eval gate --baseline hub:ada/clip-spec@v1/records/after.jsonl --candidate new.jsonl
   minchange-eval gate --baseline main.jsonl --candidate new.jsonl --undecided pass
 
 Of each gated value, by default the headline of each benchmark:
@@ -36,7 +37,13 @@ _HEAD = ("value", "verdict", "baseline", "candidate", "difference", "lower", "up
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the verb."""
-    parser.add_argument("--baseline", type=Path, required=True, metavar="RUN", help="record, whole or slim")
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="record, whole or slim; or hub:owner/name@revision/records/FILE",
+    )
     parser.add_argument("--candidate", type=Path, required=True, metavar="RUN", help="record, whole or slim")
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="YAML: margins by benchmark and metric, slice rules"
@@ -54,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decide, write, print."""
+    from minchange_eval.cli.hub_runs import run_file
     from minchange_eval.core.record import read_record
     from minchange_eval.core.slim_records import slim
     from minchange_eval.reports.gate import gate
@@ -64,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         policy = _policy(args)
         # slim at once, so that no two whole records are held
-        baseline, candidate = (slim(read_record(path)) for path in (args.baseline, args.candidate))
+        baseline, candidate = (slim(read_record(run_file(path))) for path in (args.baseline, args.candidate))
         decided = gate(baseline, candidate, policy, undecided_passes=args.undecided == "pass")
     except (Exception, KeyboardInterrupt) as error:
         try:

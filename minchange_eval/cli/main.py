@@ -19,6 +19,7 @@ PROGRAM = "minchange-eval"
 # verb -> its module, and one line for --help
 VERBS = {
     "prepare": ("minchange_eval.cli.prepare", "put a data set into the store, from its release or the Hub"),
+    "train": ("minchange_eval.cli.train", "fine-tune a CLIP or SigLIP on candidate sets"),
     "list": ("minchange_eval.cli.list_data", "show what is prepared, and how to get what is not"),
     "contact-sheet": ("minchange_eval.cli.contact_sheet", "items of a prepared data set as one picture"),
     "report": (
@@ -31,6 +32,8 @@ VERBS = {
     "reproduce": ("minchange_eval.cli.reproduce", "published numbers: can they be, and do they come back in a run"),
     "grim": ("minchange_eval.cli.grim", "test a table: can a printed percentage be k of n at all"),
     "audit": ("minchange_eval.cli.audit", "can a data set be solved without looking, is it in order, what leaked"),
+    "push": ("minchange_eval.cli.push", "a checkpoint, a data set or run records to the Hugging Face Hub"),
+    "pull": ("minchange_eval.cli.pull", "what was pushed to the Hub, checked file by file"),
     "doctor": ("minchange_eval.cli.doctor", "check versions, seams to lmms-eval, task names, prepared data, disk"),
     "tasks-path": ("minchange_eval.cli.tasks_path", "print the folder of the lmms-eval task files"),
 }

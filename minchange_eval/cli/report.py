@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   minchange-eval report runs/*_record.jsonl --out report.html --gallery 60
   minchange-eval report runs/*_record.jsonl --format md
   minchange-eval report my_model_record.jsonl --format model-card
+  minchange-eval report hub:ada/records@v1 new_record.jsonl --out report.html
   minchange-eval report run_a.jsonl --protocol published --format csv --out table.csv
 """
 _FORMATS = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".csv": "csv", ".json": "json"}
@@ -26,7 +27,13 @@ _FORMATS = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".csv
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The runs, where the report goes, and what it holds."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run records, as lmms_eval writes them")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run records, as lmms_eval writes them; or hub:owner/name@revision",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write; tables are printed without it")
     parser.add_argument(
         "--format",
@@ -46,13 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, make the tables, write them whole or not at all."""
+    from minchange_eval.cli.hub_runs import run_files
+
     form = _format(args.format, args.out)
     if args.gallery < 0:
         raise UsageError(f"--gallery: expected 0 or more items, got {args.gallery}")
     if args.out is not None:
         require_place(args.out, "--out")
-        if args.out.resolve() in {path.resolve() for path in args.runs}:
-            raise UsageError(f"--out {args.out}: is a run record of this report; name another file")
+    args.runs = run_files(args.runs)
+    if args.out is not None and args.out.resolve() in {path.resolve() for path in args.runs}:
+        raise UsageError(f"--out {args.out}: is a run record of this report; name another file")
     runs, report = _report(args)
     text = _page(args, runs, report) if form == "html" else _tables(form, runs, report)
     if args.out is None:
@@ -78,7 +88,7 @@ def _report(args: argparse.Namespace) -> tuple[list[RunResults], Report]:
     from minchange_eval.reports.leaderboard import Report, distinct, leaderboards
     from minchange_eval.reports.run_results import read_runs
 
-    paths = list(dict.fromkeys(path.resolve() for path in args.runs))
+    paths = list({path.resolve(): path.absolute() for path in reversed(args.runs)}.values())[::-1]
     several = len(paths) >= 8 and sys.stderr.isatty()
 
     def progress(done: int) -> None:

@@ -97,6 +97,7 @@ def _text(benchmark: str) -> Iterable[str]:
 
 
 def _beside(args: argparse.Namespace) -> int:
+    from minchange_eval.cli.hub_runs import run_files
     from minchange_eval.core.record import read_record
     from minchange_eval.data.published_results import published_rows
     from minchange_eval.reports import ledger_page
@@ -107,18 +108,24 @@ def _beside(args: argparse.Namespace) -> int:
         raise UsageError(f"{_ALL} is for published numbers alone; name the benchmark that RUN is read beside")
     published_rows(benchmark)  # a wrong name is said before records are read
     runs = []
-    for path in args.runs:
+    for label, path in ((_label(run, file), file) for run in args.runs for file in run_files([run])):
         record = read_record(path)
-        models = _models(path, record, benchmark, args.model)
-        rows = ledger(benchmark, str(path), record, models, trust_data=args.trust_data)
-        runs.append((str(path), rows, flags(benchmark, record)))
+        models = _models(label, record, benchmark, args.model)
+        rows = ledger(benchmark, label, record, models, trust_data=args.trust_data)
+        runs.append((label, rows, flags(benchmark, record)))
     forms = {"md": ledger_page.as_markdown, "json": ledger_page.as_json, "text": _as_text}
     form = forms.get(args.format)
     _give(form(benchmark, runs) if form else ledger_page.as_csv(runs), args.out)
     return _exit_code([row for _, rows, _ in runs for row in rows])
 
 
-def _models(path: Path, record: RunRecord, benchmark: str, named: Sequence[str]) -> tuple[str, ...]:
+def _label(run: Path, file: Path) -> str:
+    from minchange_eval.hub.address import is_address
+
+    return f"{run} {file.name}" if is_address(str(run)) else str(run)
+
+
+def _models(path: str, record: RunRecord, benchmark: str, named: Sequence[str]) -> tuple[str, ...]:
     from minchange_eval.reports.published_models import models_named, models_of_run, published_models
 
     models = models_named(named, benchmark) if named else models_of_run(record.model.name, benchmark)

@@ -18,12 +18,13 @@ It has no score matrices and replies for a report's gallery, and cannot be read 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the verb."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="record of a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="record of a run; or hub:owner/name@revision")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="slim record, .jsonl or .jsonl.gz")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, check, write, say how small it became."""
+    from minchange_eval.cli.hub_runs import run_file
     from minchange_eval.cli.output_file import write_output
     from minchange_eval.core.record import read_record, record_bytes
     from minchange_eval.core.slim_records import slim
@@ -31,12 +32,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.resolve() == args.run.resolve():
         raise UsageError(f"--out {args.out}: is the record itself, whose scores would be lost; name another file")
-    record = read_record(args.run)
+    run = run_file(args.run)
+    record = read_record(run)
     require_complete(record, "the")  # a baseline that every gate would refuse is better refused now
     content = record_bytes(slim(record), compressed=args.out.suffix == ".gz")
     write_output(args.out, content, flag="--out")
     queries = sum(len(outcomes) for outcomes in record.outcomes.values())
-    print(f"{args.out}: {queries:,} queries, {_kb(args.run.stat().st_size)} became {_kb(len(content))}")
+    print(f"{args.out}: {queries:,} queries, {_kb(run.stat().st_size)} became {_kb(len(content))}")
     return ExitCode.OK
 
 

@@ -1,4 +1,4 @@
-"""`minchange.json`: what a repository on the Hub holds, each file with its SHA-256.
+"""`pushed.json`: what a repository on the Hub holds, each file with its SHA-256.
 
 It is written by the last commit of a push, so it never promises what is not there, and it tells files that were pushed
 from files that somebody else put beside them. Whoever pulls reads the kind and checks every file.
@@ -16,7 +16,7 @@ from minchange_eval import __version__
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.hub.address import HubAddress
 
-MANIFEST = "minchange.json"
+MANIFEST = "pushed.json"
 CARD = "README.md"
 VERSION = 1
 LARGEST = 20_000_000  # bytes; some 100,000 files

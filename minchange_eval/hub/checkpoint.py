@@ -1,0 +1,195 @@
+"""A trained checkpoint as it goes to the Hub: weights, configs, tokenizer, the training record, the run records.
+
+What stays at home: states of an unfinished training and TensorBoard's files, whose names hold the machine's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from minchange_eval.core.errors import DataError, UsageError
+from minchange_eval.core.record import RunRecord, read_record, record_bytes
+from minchange_eval.data.store_card import StoreCard
+from minchange_eval.hub.fetch import RUNS_CODE
+from minchange_eval.hub.licences import Inherited, inherited, sources_of
+from minchange_eval.hub.manifest import CARD, MANIFEST
+from minchange_eval.hub.records import public_record
+
+TRAINING = "training.json"
+BEFORE, AFTER = "records/before.jsonl", "records/after.jsonl"
+WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
+_KNOWN = frozenset({".json", ".jsonl", ".safetensors", ".txt", ".model", ".gz"})
+_AT_HOME = frozenset({"tensorboard"})
+
+
+class Source(BaseModel):
+    """What a checkpoint was trained on: one entry under `data` in training.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    kind: str = ""
+    fingerprint: str = ""
+    licence: str = ""
+    items: int = 0
+    synthetic: bool = False
+
+
+class Training(BaseModel):
+    """training.json, as far as a card tells of it.
+
+    Attributes:
+        config: settings of the training.
+        base_model: adapter, name and weights digest of the model before.
+        weights_sha256: digest of the trained weights.
+        data: what was trained on.
+        overlap: what the contamination guard found.
+        steps, planned_steps: done and asked for.
+        epochs: how often each candidate set was seen.
+        images: that went through the model.
+        stopped: why it ended early; empty where it did not.
+        first_losses, last_losses: at the beginning and at the end, by part.
+        processes, device, seconds, packages: how it was done.
+        layouts: which libraries can load it, and why one cannot.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = 1
+    config: dict[str, JsonValue] = {}
+    base_model: dict[str, JsonValue] = {}
+    weights_sha256: str = ""
+    data: tuple[Source, ...]
+    overlap: dict[str, JsonValue] = {}
+    steps: int = 0
+    planned_steps: int = 0
+    epochs: float | None = None
+    images: int = 0
+    stopped: str = ""
+    first_losses: dict[str, float] = {}
+    last_losses: dict[str, float] = {}
+    evaluations: dict[str, dict[str, float]] = {}
+    processes: int = 1
+    device: str = ""
+    seconds: float = 0.0
+    packages: dict[str, str] = {}
+    layouts: dict[str, JsonValue] = {}
+
+    def licence(self) -> Inherited:
+        """The strictest licence of what it was trained on.
+
+        Raises:
+            UsageError: two licences that cannot both be kept.
+        """
+        stated: dict[str, str] = {}
+        for source in self.data:
+            stated |= sources_of(StoreCard(name=_shown(source.name), licence=source.licence))
+        return inherited(stated)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that a training has finished.
+
+    Attributes:
+        folder: where it is.
+        training: what it was trained with and on.
+        content: what goes to the Hub, by path.
+        before, after: the runs before and after the training; None where nothing was evaluated.
+    """
+
+    folder: Path
+    training: Training
+    content: dict[str, Path | bytes]
+    before: RunRecord | None
+    after: RunRecord | None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """A checkpoint folder, checked.
+
+    Raises:
+        UsageError: it is no folder, or no training has finished in it.
+        DataError: it has no weights, a broken record, or a file that could run code.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: expected the folder of a checkpoint, as minchange-eval train writes it")
+    told = _public_training(folder)
+    training = _training(folder / TRAINING, told)
+    files = dict(_files(folder))
+    if not any(name in files for name in WEIGHTS):
+        raise DataError(f"{folder}: has no weights; expected {' or '.join(WEIGHTS)}; copy or train it again")
+    content: dict[str, Path | bytes] = dict(files)
+    records: dict[str, RunRecord] = {}
+    for name in sorted(files):
+        if name.startswith("records/"):
+            records[name] = public_record(read_record(files[name]))
+            content[name] = record_bytes(records[name], compressed=name.endswith(".gz"))
+    content[TRAINING] = told
+    return Checkpoint(folder, training, content, records.get(BEFORE), records.get(AFTER))
+
+
+def _public_training(folder: Path) -> bytes:
+    """training.json, with the last part of a folder's name in place of where it lay."""
+    path = folder / TRAINING
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{folder}: has no {TRAINING}, so no training has finished in it and a card would have nothing to tell; "
+            "finish it with minchange-eval train, or push a model of your own with: hf upload"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON ({error}); train again") from error
+    return json.dumps(_without_folders(content), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _training(path: Path, content: bytes) -> Training:
+    try:
+        return Training.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: no training record ({'.'.join(map(str, first['loc']))}: {first['msg']})") from error
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        name = "/".join(parts)
+        if any(part.startswith(".") for part in parts) or parts[0] in _AT_HOME or name in (CARD, MANIFEST):
+            continue
+        if path.is_symlink():
+            raise DataError(f"{path}: is a link; a checkpoint is pushed from plain files only, copy what it points to")
+        if path.is_dir():
+            continue
+        if path.suffix.lower() in RUNS_CODE:
+            raise DataError(
+                f"{path}: may run code when it is read, so it is not pushed; a checkpoint has its weights as "
+                "safetensors, move this file elsewhere"
+            )
+        if path.suffix.lower() not in _KNOWN:
+            raise UsageError(
+                f"{path}: is no part of a checkpoint; move it elsewhere, so that nothing is published by mistake"
+            )
+        yield name, path
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_folders(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return _shown(value) if isinstance(value, str) else value
+
+
+def _shown(name: str) -> str:
+    """A name for readers elsewhere: of a path on this machine its last part."""
+    return PurePath(name).name or name if name.startswith(("/", "~", "./", "../")) else name

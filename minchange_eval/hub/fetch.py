@@ -1,0 +1,225 @@
+"""A pull: whole or not at all, every file by its hash, nothing outside of the folder, nothing that is run when read."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from minchange_eval.core.errors import DataError, MinchangeError, UsageError, printable
+from minchange_eval.core.whole_files import sync
+from minchange_eval.hub.address import HubAddress
+from minchange_eval.hub.client import Hub
+from minchange_eval.hub.manifest import MANIFEST, REPOSITORY_TYPES, Held, Kind, Manifest, read_manifest, require_kind
+from minchange_eval.hub.upload import file_of
+
+MOST_FILES = 20_000
+_LONGEST_PATH = 400
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-+ ()=,]*")
+# Reading one of these can run what its author wrote in it.
+RUNS_CODE = frozenset(
+    {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".py", ".so", ".sh", ".h5"}
+)
+_OF_THE_HUB = frozenset({".gitattributes"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file on the Hub: its size in bytes, and what the Hub calls its content."""
+
+    size: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull has done: the commit, how many files and bytes, and whether they were there already."""
+
+    commit: str
+    files: int
+    size: int
+    was_there: bool = False
+
+
+def pull(address: HubAddress, kind: Kind, folder: Path, hub: Hub) -> Pulled:
+    """Bring a repository, as it is at a revision, into a new folder.
+
+    What has come so far lies beside it, in `.<folder>.<commit>.part`, and the same command goes on from there.
+
+    Raises:
+        UsageError: there is no such repository or revision, it holds something else, or the folder is taken.
+        DataError: a file is not what was pushed, could lie elsewhere, or could run code.
+        MinchangeError: the Hub or the network will not have it, or the disk is full.
+    """
+    commit, tree = tree_at(hub, address, REPOSITORY_TYPES[kind])
+    require_safe(address, tree)
+    manifest = _manifest(hub, address, REPOSITORY_TYPES[kind], commit, tree)
+    require_kind(address, manifest, kind)
+    wanted = {path: manifest.files[path] for path in sorted(manifest.files)}
+    _require_promised(address, tree, wanted)
+    if kind == "checkpoint":
+        require_no_code(address, wanted)
+    done = Pulled(commit, len(wanted) + 1, sum(held.size for held in wanted.values()))
+    if folder.exists():
+        return _is_there(folder, wanted, done)
+    try:
+        _bring(address, REPOSITORY_TYPES[kind], folder, hub, done, wanted)
+    except OSError as error:
+        raise MinchangeError(
+            f"{folder}: cannot be written ({error.strerror or error}); make room or name another folder, then run it "
+            "again, what has come is kept"
+        ) from error
+    return done
+
+
+def _bring(
+    address: HubAddress, repository_type: str, folder: Path, hub: Hub, done: Pulled, wanted: Mapping[str, Held]
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.parent / f".{folder.name}.{done.commit[:12]}.part"
+    _require_room(folder, sum(held.size for path, held in wanted.items() if not (part / path).exists()))
+    for number, (path, held) in enumerate(wanted.items(), start=1):
+        hub.tell(f"{number} of {len(wanted)}: {path}, {held.size:,} bytes")
+        local = part / path
+        if not (local.is_file() and file_of(local).sha256 == held.sha256):
+            download(hub, address, repository_type, done.commit, path, held.sha256, into=part)
+    download(hub, address, repository_type, done.commit, MANIFEST, None, into=part)
+    shutil.rmtree(part / ".cache", ignore_errors=True)  # the library's own notes
+    part.replace(folder)
+    sync(folder.parent)
+
+
+def tree_at(hub: Hub, address: HubAddress, repository_type: str) -> tuple[str, dict[str, Entry]]:
+    """The commit that a revision is, and its files.
+
+    Raises:
+        UsageError: there is no such repository or revision.
+    """
+    from huggingface_hub import RepoFile
+
+    def tree(commit: str) -> dict[str, Entry]:
+        entries = hub.api.list_repo_tree(address.repo_id, recursive=True, revision=commit, repo_type=repository_type)
+        files = [entry for entry in entries if isinstance(entry, RepoFile) and entry.path not in _OF_THE_HUB]
+        return {file.path: Entry(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+
+    revision = address.revision or "main"
+    info: Any = hub.ask(
+        address, lambda: hub.api.repo_info(address.repo_id, repo_type=repository_type, revision=revision)
+    )
+    commit = str(info.sha)
+    return commit, hub.ask(address, lambda: tree(commit))
+
+
+def download(
+    hub: Hub,
+    address: HubAddress,
+    repository_type: str,
+    revision: str,
+    path: str,
+    sha256: str | None,
+    *,
+    into: Path | None = None,
+    offline: bool = False,
+) -> Path:
+    """One file, in the Hub's cache or below a folder; fetched anew once where its bytes are not what they should be.
+
+    Args:
+        sha256: what it should be; None where that is not known.
+
+    Raises:
+        DataError: what comes is something else, twice.
+    """
+    for again in (False, True):
+        local = Path(
+            hub.ask(
+                address,
+                lambda force=again: hub.api.hf_hub_download(  # type: ignore[misc]
+                    address.repo_id,
+                    path,
+                    repo_type=repository_type,
+                    revision=revision,
+                    local_dir=into,
+                    local_files_only=offline,
+                    force_download=force,
+                ),
+            )
+        )
+        if sha256 is None or file_of(local).sha256 == sha256:
+            return local
+        if offline:
+            break
+        hub.tell(f"{path}: not the bytes that were pushed, fetching it again")
+    local.unlink(missing_ok=True)
+    assert sha256 is not None
+    raise DataError(
+        f"{address}: {path} is not what was pushed (expected SHA-256 {sha256[:12]}…); pull another revision"
+    )
+
+
+def _manifest(hub: Hub, address: HubAddress, repository_type: str, commit: str, tree: Mapping[str, Entry]) -> Manifest:
+    if MANIFEST not in tree:
+        raise UsageError(
+            f"{address}: has no {MANIFEST}, so it was not pushed by minchange-eval; fetch it with: "
+            f"hf download {address.repo_id}"
+        )
+    return read_manifest(download(hub, address, repository_type, commit, MANIFEST, None).read_bytes(), address)
+
+
+def require_safe(address: HubAddress, tree: Mapping[str, Entry]) -> None:
+    """No name leads out of a folder, hides in it, or is another one's where capitals do not count.
+
+    Raises:
+        DataError: one does, or there are too many.
+    """
+    if len(tree) > MOST_FILES:
+        raise DataError(f"{address}: expected at most {MOST_FILES:,} files, got {len(tree):,}")
+    seen: dict[str, str] = {}
+    for path in tree:
+        if len(path) > _LONGEST_PATH or not all(_PART.fullmatch(part) for part in path.split("/")):
+            raise DataError(
+                f"{address}: has a file named {printable(path[:80])!r}, which could lie outside of a folder or be "
+                "hidden in it; nothing was written"
+            )
+        other = seen.setdefault(path.casefold(), path)
+        if other != path:
+            raise DataError(f"{address}: {other} and {path} are one file on many disks; nothing was written")
+
+
+def require_no_code(address: HubAddress, paths: Iterable[str]) -> None:
+    """No file is of a kind that runs code when it is read.
+
+    Raises:
+        DataError: one is.
+    """
+    for path in paths:
+        if PurePosixPath(path).suffix.lower() in RUNS_CODE:
+            raise DataError(
+                f"{address}: {path} may run code when it is read, so it is refused; weights are expected as safetensors"
+            )
+
+
+def _require_promised(address: HubAddress, tree: Mapping[str, Entry], wanted: Mapping[str, Held]) -> None:
+    """All that was pushed is there, and of the size that it had; what somebody put beside it is left."""
+    for path, held in wanted.items():
+        entry = tree.get(path)
+        if entry is None or entry.size != held.size or (len(entry.name) == 64 and entry.name != held.sha256):
+            what = "is missing" if entry is None else "has been changed since"
+            raise DataError(f"{address}: {path} was pushed and {what}; pull a revision before that, or push it again")
+
+
+def _is_there(folder: Path, wanted: Mapping[str, Held], done: Pulled) -> Pulled:
+    same = folder.is_dir() and all(
+        (folder / path).is_file() and file_of(folder / path).sha256 == held.sha256 for path, held in wanted.items()
+    )
+    if not same:
+        raise UsageError(f"--out {folder}: exists and holds something else; name a new folder")
+    return Pulled(done.commit, done.files, done.size, was_there=True)
+
+
+def _require_room(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder.parent).free
+    if free < size:
+        raise MinchangeError(f"--out {folder}: {size:,} bytes are to come and {free:,} are free; make room")
