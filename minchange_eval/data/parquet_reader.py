@@ -31,8 +31,11 @@ def published_items(folder: Path, manifest: Manifest) -> Iterator[Item]:
         if fault := fault_of(folder / file.path, file):
             raise DataError(fault)
     streams = {subset: _rows(folder, manifest, subset) for subset in {file.subset: None for file in manifest.files}}
-    for subset in _order(folder, manifest):
-        yield _item(manifest, *next(streams[subset]))
+    for position, subset in enumerate(_order(folder, manifest)):
+        where, values = next(streams[subset])
+        if values["position"] != position:
+            raise DataError(f"{where}: expected the item at position {position}, got {values['position']}; get it again")
+        yield _item(manifest, where, values)
 
 
 def _refuse_other_files(folder: Path, manifest: Manifest) -> None:

@@ -27,6 +27,14 @@ _TASK_CATEGORIES = {
     "sets": ["zero-shot-image-classification", "image-text-to-text"],
     "questions": ["visual-question-answering", "image-text-to-text"],
 }
+_ASKED = {
+    "answer": "the right option",
+    "match": "which caption is of which image",
+    "caption": "which caption is the original",
+    "image": "which image is the original",
+    "i2t_place": "the right caption, by its place",
+    "t2i_place": "the right image, by its place",
+}
 _LONGEST_TEXT = 300
 _MOST_SKIPPED = 10
 
@@ -255,11 +263,11 @@ def _audited(published: Published) -> str:
     rows = [head, ["---", "---", "---:", "---:", "---:"]]
     for best in audit.bests:
         whole = best.shares[0]
-        asked = f"{best.asks}{f' ({best.variant})' if best.variant else ''}"
+        asked = f"{_ASKED[best.asks]}{f' ({best.variant})' if best.variant else ''}"
         rows.append(
             [
                 escaped(asked),
-                escaped(best.name),
+                code(best.name),
                 _percent(whole.value),
                 f"{100 * whole.low:.1f} to {100 * whole.high:.1f}",
                 _percent(whole.chance),

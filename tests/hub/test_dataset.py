@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from minchange_eval.cli.main import main
+from minchange_eval.core.errors import DataError, MinchangeError, NotPreparedError, UsageError
+from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
+from minchange_eval.data import known_fingerprints
+from minchange_eval.data.parquet_layout import MANIFEST_FILE, Manifest, read_manifest
+from minchange_eval.data.prepare import open_or_prepare, prepare
+from minchange_eval.data.releases import find_release
+from minchange_eval.data.store import Store, write_store
+from minchange_eval.data.store_card import SkippedRow, StoreCard, store_folder
+from minchange_eval.hub.address import parse_address
+from minchange_eval.hub.dataset import dataset_push, write_dataset_files
+from tests.data.official_layouts import picture_bytes
+
+TO = parse_address("hub:ada/tiny")
+SUBSETS = ("count", "left/right", "left:right", "Größe <b>")
+
+
+@pytest.fixture(autouse=True)
+def store_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty `$MINCHANGE_HOME` for every test."""
+    monkeypatch.setenv("MINCHANGE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def sets(count: int = 12) -> Iterator[CandidateSet]:
+    """Sets of 2 and 3 images, their subsets in turn."""
+    for number in range(count):
+        k = 2 + number % 2
+        yield CandidateSet(
+            set_id=f"s/{number}",
+            subset=SUBSETS[number % 4],
+            images=tuple(BytesImage(f"im/{number}_{i}.jpg", picture_bytes((number, i))) for i in range(k)),
+            captions=tuple(f"caption {i} | `of` <b>{number}</b> \u202e\n@ada" for i in range(k)),
+            query_captions=tuple(f"A query, {i}." for i in range(k)),
+            image_to_text=tuple(tuple((i + j) % k for j in range(k)) for i in range(k)),
+            facts={"objects": ["cat"], "number": number, "nested": {"z": None, "a": 1.5}, "Ä": "\u2028"},
+        )
+
+
+def questions(images: int = 2, count: int = 7) -> Iterator[ChoiceQuestion]:
+    for number in range(count):
+        pictures = tuple(BytesImage(f"{number}_{i}.png", picture_bytes((number, i), kind="PNG")) for i in range(images))
+        options = ("A. a  ", "B.b", " C. c")
+        yield ChoiceQuestion(
+            f"q{number}", "ab"[number % 2], pictures, "What? ", options, (number % 3,), {"votes": "[3]"}
+        )
+
+
+def stored(name: str = "tiny", items: Iterator[Any] | None = None, **card: Any) -> Store:
+    facts = {"licence": "MIT", "title": "Tiny", "source": "/home/ada/secret/data.zip", "revision": "sha256:1", **card}
+    return write_store(name, items or sets(), card=StoreCard(name=name, **facts), force=True)
+
+
+def written(folder: Path, name: str = "tiny", items: Iterator[Any] | None = None, **card: Any) -> tuple[Store, Path]:
+    store = stored(name, items, **card)
+    write_dataset_files(store, folder, TO)
+    return store, folder
+
+
+def same(one: Store, other: Store) -> bool:
+    """Whether two stores hold the same items, names of images included."""
+    from minchange_eval.data.fingerprint import item_texts
+
+    def all_of(store: Store) -> list[Any]:
+        return [
+            (item_texts(item), [(image.name, image.sha256, image.read()) for image in item.images])
+            for item in store.items()
+        ]
+
+    return all_of(one) == all_of(other)
+
+
+@pytest.mark.parametrize("synthetic", [False, True], ids=["bytes", "pixels"])
+@pytest.mark.parametrize("items", [sets, questions, lambda: questions(1)], ids=["sets", "questions", "one image"])
+def test_what_is_published_comes_back_item_by_item_with_the_same_fingerprint(
+    tmp_path: Path, items: Callable[[], Iterator[Any]], synthetic: bool
+) -> None:
+    store, folder = written(tmp_path / "out", items=items(), synthetic=synthetic)
+    back = prepare("mine", folder)
+    assert back.card.fingerprint == store.card.fingerprint
+    assert same(back, store)
+    for fact in ("kind", "title", "licence", "synthetic", "subsets", "counts", "images", "image_bytes"):
+        assert getattr(back.card, fact) == getattr(store.card, fact)
+    assert (back.card.name, back.card.verified) == ("mine", False)
+    again = prepare("tiny", folder, force=True)  # its own name
+    assert same(again, back)
+
+
+def test_many_small_files_are_the_same_data_as_one_of_each_subset(tmp_path: Path) -> None:
+    store, _ = written(tmp_path / "one")
+    many = write_dataset_files(store, tmp_path / "many", TO, file_bytes=1)
+    assert len(many.files) == 4  # a row group is never cut
+    from minchange_eval.hub import parquet_files
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet_files, "GROUP_ROWS", 1)
+        cut = write_dataset_files(store, tmp_path / "cut", TO, file_bytes=1)
+    assert [file.rows for file in cut.files] == [1] * 12
+    assert same(prepare("cut", tmp_path / "cut"), store)
+
+
+def test_the_same_store_is_the_same_bytes_every_time(tmp_path: Path) -> None:
+    def content(folder: Path) -> dict[str, bytes]:
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    store, first = written(tmp_path / "first")
+    write_dataset_files(store, tmp_path / "second", TO)
+    assert content(first) == content(tmp_path / "second")
+    assert content(first).keys() == {
+        "README.md",
+        MANIFEST_FILE,
+        "data/count/00000.parquet",
+        "data/left_right/00000.parquet",
+        "data/left_right_2/00000.parquet",
+        "data/Gr__e__b_/00000.parquet",
+    }
+
+
+def test_datasets_opens_a_published_folder_and_decodes_both_kinds_of_column(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    store, folder = written(tmp_path / "several")
+    _, single = written(tmp_path / "single", "single", questions(1))
+    cache = str(tmp_path / "cache")
+    assert datasets.get_dataset_config_names(str(folder)) == ["count", "left_right", "left_right_2", "Gr__e__b_"]
+    rows = datasets.load_dataset(str(folder), "left_right", split="train", cache_dir=cache)
+    want = [item for item in store.items("left/right") if isinstance(item, CandidateSet)]
+    assert rows["id"][:] == [item.set_id for item in want]
+    assert [row["captions"] for row in rows] == [list(item.captions) for item in want]
+    with Image.open(io.BytesIO(want[0].images[1].read())) as expected:
+        assert rows[0]["images"][1].tobytes() == expected.tobytes()
+    row = datasets.load_dataset(str(single), split="train", cache_dir=cache)[0]
+    assert isinstance(row["image"], Image.Image)
+    assert (row["question"], row["answers"]) == ("What? ", [0])
+
+
+def test_a_missing_shard_is_said_and_nothing_is_half_prepared(tmp_path: Path) -> None:
+    _, folder = written(tmp_path / "out")
+    (folder / "data/count/00000.parquet").unlink()
+    with pytest.raises(DataError, match=r"data/count/00000\.parquet: is missing"):
+        prepare("mine", folder)
+    assert_not_there("mine")
+
+
+def assert_not_there(name: str) -> None:
+    with pytest.raises(NotPreparedError):
+        Store.open(name)
+    assert not store_folder(name).exists()
+
+
+@pytest.mark.parametrize("where", [40, -40, "cut"])
+def test_a_shard_that_is_not_what_was_published_is_refused(tmp_path: Path, where: int | str) -> None:
+    _, folder = written(tmp_path / "out")
+    path = folder / "data/count/00000.parquet"
+    data = bytearray(path.read_bytes())
+    if isinstance(where, int):
+        data[where] ^= 1
+    path.write_bytes(data[:-1] if where == "cut" else data)
+    with pytest.raises(DataError, match=r"count/00000\.parquet: is not what was published \(expected .* get it again"):
+        prepare("mine", folder)
+    assert_not_there("mine")
+
+
+def test_a_file_of_another_push_is_not_mixed_in(tmp_path: Path) -> None:
+    _, folder = written(tmp_path / "out")
+    left = folder / "data/count/00001.parquet"
+    left.write_bytes((folder / "data/count/00000.parquet").read_bytes())
+    with pytest.raises(DataError, match=r"00001\.parquet: is no part of tiny \(1 such files\)"):
+        prepare("mine", folder)
+
+
+def rewritten(folder: Path, change: Callable[[list[dict[str, Any]]], None], subset: str = "count") -> None:
+    """Change the rows of a subset's file, and let the manifest agree with the file again."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / f"data/{subset}/00000.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    edit(folder, lambda manifest: _agree(manifest, path, len(rows)))
+
+
+def _agree(manifest: dict[str, Any], path: Path, rows: int) -> None:
+    (file,) = [file for file in manifest["files"] if path.as_posix().endswith(file["path"])]
+    data = path.read_bytes()
+    file.update(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), rows=rows)
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
+    change(manifest)
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
+def _caption(rows: list[dict[str, Any]]) -> None:
+    rows[0]["captions"][0] = "changed"
+
+
+def _image(rows: list[dict[str, Any]]) -> None:
+    rows[0]["images"][0]["bytes"] = picture_bytes("another")
+
+
+def _image_and_digest(rows: list[dict[str, Any]]) -> None:
+    _image(rows)
+    rows[0]["image_sha256"][0] = hashlib.sha256(picture_bytes("another")).hexdigest()
+
+
+def _twice(rows: list[dict[str, Any]]) -> None:
+    rows.append(rows[-1])
+
+
+def _lost(rows: list[dict[str, Any]]) -> None:
+    rows.pop()
+
+
+def _null(rows: list[dict[str, Any]]) -> None:
+    rows[1]["captions"][1] = None
+
+
+def _no_permutation(rows: list[dict[str, Any]]) -> None:
+    rows[0]["image_to_text"][0] = [0, 0]
+
+
+def _moved(rows: list[dict[str, Any]]) -> None:
+    rows[0]["position"], rows[1]["position"] = rows[1]["position"], rows[0]["position"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_caption, "expected fingerprint .*, got"),
+        (_image, r"image im/0_0\.jpg is not what was published \(its SHA-256 differs\)"),
+        (_image_and_digest, "expected fingerprint .*, got"),
+        (_twice, "missing or stand twice"),
+        (_lost, "missing or stand twice"),
+        (_null, r"00000\.parquet row 1: is damaged \(a text is null\)"),
+        (_no_permutation, r"00000\.parquet row 0: is damaged"),
+        (_moved, "row 0: expected the item at position 0, got 4"),
+    ],
+)
+def test_a_change_that_the_manifest_covers_up_is_found_all_the_same(
+    tmp_path: Path, change: Callable[[list[dict[str, Any]]], None], reason: str
+) -> None:
+    store, folder = written(tmp_path / "out")
+    rewritten(folder, change)
+    with pytest.raises(DataError, match=reason):
+        prepare("mine", folder)
+    assert_not_there("mine")
+    with pytest.raises(DataError, match=reason):
+        prepare("tiny", folder, force=True)
+    assert same(Store.open("tiny"), store)  # what was there stays
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda manifest: manifest.update(fingerprint="0" * 64), "expected fingerprint 000000000000, got"),
+        (lambda manifest: manifest.update(schema_version=2), r"layout version 2, this one reads up to 1"),
+        (lambda manifest: manifest["files"][0].update(path="data/../../x/00000.parquet"), r"files\.0\.path"),
+        (lambda manifest: manifest["files"][0].update(path="/etc/00000.parquet"), r"files\.0\.path"),
+        (lambda manifest: manifest["files"].clear(), "files"),
+        (lambda manifest: manifest["files"].append(manifest["files"][0]), "missing or stand twice"),
+        (lambda manifest: manifest.pop("kind"), "kind"),
+        (lambda manifest: manifest.update(kind="questions"), "is damaged"),
+        (lambda manifest: manifest.update(one_image=True), "is damaged"),
+    ],
+)
+def test_a_manifest_that_is_not_true_is_one_line_of_bad_data(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], reason: str
+) -> None:
+    _, folder = written(tmp_path / "out")
+    edit(folder, change)
+    with pytest.raises(DataError, match=reason) as caught:
+        prepare("mine", folder)
+    assert "\n" not in str(caught.value)
+    assert_not_there("mine")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null", b"[" * 100_000])
+def test_a_manifest_that_is_none_is_one_line_of_bad_data(tmp_path: Path, content: bytes) -> None:
+    _, folder = written(tmp_path / "out")
+    (folder / MANIFEST_FILE).write_bytes(content)
+    with pytest.raises(DataError, match=r"minchange\.json: "):
+        prepare("mine", folder)
+
+
+def test_flags_that_would_leave_something_out_do_not_go_with_published_data(tmp_path: Path) -> None:
+    _, folder = written(tmp_path / "out")
+    for more in ({"skip_broken": True}, {"images": tmp_path}):
+        with pytest.raises(UsageError, match="whole or refused"):
+            prepare("mine", folder, **more)  # type: ignore[arg-type]
+
+
+def test_nobody_becomes_spec_silently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    official = find_release("spec").revision
+    _, folder = written(tmp_path / "out", "spec", revision=official, verified=True, title="SPEC")
+    assert main(["prepare", "spec", "--source", str(folder), "--force"]) == 0
+    assert "spec: NOT verified: its fingerprint is not known as that of spec" in capsys.readouterr().out
+    card = Store.open("spec").card
+    assert not card.verified
+    assert card.revision == read_manifest(folder).digest != official  # what the report on published numbers trusts
+    assert main(["list"]) == 0
+    assert "not verified" in capsys.readouterr().out
+
+
+def test_data_of_one_name_cannot_pose_as_another_release(tmp_path: Path) -> None:
+    _, folder = written(tmp_path / "out")
+    for name in ("spec", "spec_mini"):
+        with pytest.raises(UsageError, match=f"holds tiny, which cannot pose as {name}"):
+            prepare(name, folder)
+
+
+def test_only_the_known_fingerprint_verifies_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, folder = written(tmp_path / "out", "vismin")
+    for known, verified in ((store.card.fingerprint, True), ("0" * 64, False)):
+        monkeypatch.setattr(known_fingerprints, "KNOWN_FINGERPRINTS", {("vismin", "1"): known})
+        assert prepare("vismin", folder, force=True).card.verified is verified
+    monkeypatch.setattr(known_fingerprints, "KNOWN_FINGERPRINTS", {("spec", "1"): store.card.fingerprint})
+    assert not prepare("vismin", folder, force=True).card.verified
+
+
+def test_known_fingerprints_are_of_what_this_version_draws() -> None:
+    for name, revision in known_fingerprints.KNOWN_FINGERPRINTS:
+        assert find_release(name).revision == revision, "prepare it anew, and write down its fingerprint"
+
+
+def test_published_drawn_data_is_used_and_never_drawn_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store, folder = written(tmp_path / "out", "spec_mini", synthetic=True, source="", revision="seed 7, version 1")
+    prepare("spec_mini", folder, force=True)
+    with caplog.at_level(logging.WARNING):
+        used = open_or_prepare("spec_mini")
+    assert used.card.fingerprint == store.card.fingerprint
+    assert f"spec_mini is what {folder} calls so; it is not verified to be spec_mini" in caplog.text
+
+
+def test_rows_that_were_left_out_stay_counted(tmp_path: Path) -> None:
+    store = write_store(
+        "tiny", sets(), card=StoreCard(name="tiny", licence="MIT"), skipped=[SkippedRow(where="7", reason="x")]
+    )
+    write_dataset_files(store, tmp_path / "out", TO)
+    assert prepare("mine", tmp_path / "out").card.skipped == store.card.skipped
+
+
+def test_no_folder_of_the_users_machine_is_published(tmp_path: Path) -> None:
+    for source in ("/home/ada/secret/data.zip", "/home/ada/secret with images of lab/mmvp@1"):
+        store = stored(source=source)
+        push = dataset_push(store, tmp_path / source.replace("/", "_"), TO)
+        everything = b"".join(
+            content.read_bytes() if isinstance(content, Path) else content for content in push.content.values()
+        )
+        assert b"/home" not in everything + push.card.encode()
+    assert b"secret with images of lab/mmvp@1" in everything
+
+
+def test_where_it_comes_from_is_kept_over_two_pushes(tmp_path: Path) -> None:
+    _, folder = written(tmp_path / "first", source="https://example.org/spec", revision="sha256:1")
+    back = prepare("mine", folder)
+    assert back.card.origin == "https://example.org/spec at sha256:1"
+
+
+def test_a_damaged_store_is_not_published(tmp_path: Path) -> None:
+    store = stored()
+    path = store.folder / store.card.files[0].name
+    data = path.read_bytes()
+    place = data.index(picture_bytes((5, 1))) + 200
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    with pytest.raises(DataError, match=r"im/5_1\.jpg is damaged"):
+        write_dataset_files(Store.open("tiny"), tmp_path / "out", TO)
+    assert not (tmp_path / "out" / MANIFEST_FILE).exists()
+
+
+def test_a_store_whose_card_says_another_fingerprint_is_not_published(tmp_path: Path) -> None:
+    store = stored()
+    store.card.fingerprint = "1" * 64
+    with pytest.raises(MinchangeError):
+        write_dataset_files(store, tmp_path / "out", TO)
+
+
+def test_a_folder_with_other_things_in_it_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(UsageError, match="expected an empty folder"):
+        written(tmp_path / "out")
+
+
+def test_data_without_a_licence_is_published_only_when_somebody_has_looked(tmp_path: Path) -> None:
+    store = stored("med", questions(), licence="not stated by the authors")
+    with pytest.raises(UsageError, match=r"med states no licence; .* --licence-reviewed"):
+        write_dataset_files(store, tmp_path / "out", TO)
+    assert not (tmp_path / "out").exists()
+    write_dataset_files(store, tmp_path / "out", TO, licence_reviewed=True)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "license: unknown" in card
+    assert "says to have reviewed that it may be published, although med states no licence" in card
+
+
+def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    store = stored()
+    made = write_dataset_files(store, tmp_path / "out", TO)
+    assert read_manifest(tmp_path / "out") == made
+    assert isinstance(made, Manifest)
+    assert (made.items, made.fingerprint) == (12, store.card.fingerprint)
+    assert made.digest == read_manifest(tmp_path / "out").digest
