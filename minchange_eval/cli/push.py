@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ EXAMPLES = """examples:
   minchange-eval push checkpoint clip-spec --to ada/clip-spec --dry-run
   minchange-eval push checkpoint clip-spec --to ada/clip-spec
   minchange-eval push records runs/*_record.jsonl --to ada/records
+  minchange-eval push dataset spec_mini_train --to ada/spec-mini-train
   minchange-eval push checkpoint clip-spec --to lab/clip-spec --public
 
 A repository is made where there is none, private unless --public. The same command again is an update: it sends what
@@ -61,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
 
     address, make = new_repository(args.to), _PUSHES[args.kind]
     if args.dry_run:
-        for line in _shown(make(args, address, None), address, public=args.public):
-            print(line)
+        with ExitStack() as stack:
+            for line in _shown(make(args, address, None, stack), address, public=args.public):
+                print(line)
         return ExitCode.OK
-    with hub_session(must_write=True) as hub:
-        push = make(args, address, hub)
+    with hub_session(must_write=True) as hub, ExitStack() as stack:
+        push = make(args, address, hub, stack)
         pushed = upload(push, address, hub, public=args.public, replace=args.replace)
         for line in _told(pushed, address, public=args.public):
             print(line)
@@ -102,7 +106,7 @@ def _bytes(size: int) -> str:
     return f"{size} bytes"
 
 
-def _checkpoint(args: argparse.Namespace, address: HubAddress, hub: Hub | None) -> Push:
+def _checkpoint(args: argparse.Namespace, address: HubAddress, hub: Hub | None, stack: ExitStack) -> Push:
     from minchange_eval.hub.checkpoint import read_checkpoint
     from minchange_eval.hub.checkpoint_card import checkpoint_card
     from minchange_eval.hub.upload import Push
@@ -153,12 +157,45 @@ def _model_index(after: RunRecord) -> list[dict[str, object]]:
         return []
 
 
-def _records(args: argparse.Namespace, address: HubAddress, hub: Hub | None) -> Push:
+def _records(args: argparse.Namespace, address: HubAddress, hub: Hub | None, stack: ExitStack) -> Push:
     from minchange_eval.hub.records import read_for_push, records_push
     from minchange_eval.hub.upload import look
 
     read = read_for_push([Path(path) for path in args.paths])
     return records_push(read, address, look(hub, address, "records") if hub else None)
+
+
+def _dataset(args: argparse.Namespace, address: HubAddress, hub: Hub | None, stack: ExitStack) -> Push:
+    from io import BytesIO
+
+    from minchange_eval.data.store import Store
+    from minchange_eval.generators.contact_sheet import contact_sheet
+    from minchange_eval.hub.dataset import dataset_push, sample_items
+
+    store, sheet = Store.open(_one(args)), BytesIO()
+    contact_sheet(sample_items(store)).save(sheet, "PNG")
+    folder = stack.enter_context(_workshop(address))
+    reviewed = args.licence_reviewed
+    try:
+        return dataset_push(store, folder, address, licence_reviewed=reviewed, samples_png=sheet.getvalue())
+    except OSError as error:
+        raise MinchangeError(f"{folder}: cannot be written ({error.strerror or error}); make room") from error
+
+
+@contextmanager
+def _workshop(address: HubAddress) -> Iterator[Path]:
+    """A folder for the files of a data set until they are sent; one push at a time to one address."""
+    from minchange_eval.core.home import home
+    from minchange_eval.data.lock import only_one
+
+    folder = home() / "pushes" / f"{address.owner}--{address.name}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(folder.with_name(f"{folder.name}.lock"), f"{address} is being pushed to"):
+        shutil.rmtree(folder, ignore_errors=True)  # of a push that was killed
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _one(args: argparse.Namespace) -> str:
@@ -168,7 +205,8 @@ def _one(args: argparse.Namespace) -> str:
 
 
 # by kind: what makes its push; without a Hub for --dry-run
-_PUSHES: dict[str, Callable[[argparse.Namespace, HubAddress, Hub | None], Push]] = {
+_PUSHES: dict[str, Callable[[argparse.Namespace, HubAddress, Hub | None, ExitStack], Push]] = {
     "checkpoint": _checkpoint,
+    "dataset": _dataset,
     "records": _records,
 }
