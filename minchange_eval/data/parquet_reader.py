@@ -34,7 +34,7 @@ def published_items(folder: Path, manifest: Manifest) -> Iterator[Item]:
     for position, subset in enumerate(_order(folder, manifest)):
         where, values = next(streams[subset])
         if values["position"] != position:
-            raise DataError(f"{where}: expected the item at position {position}, got {values['position']}; get it again")
+            raise DataError(f"{where}: expected position {position}, got {values['position']}; get it again")
         yield _item(manifest, where, values)
 
 

@@ -108,7 +108,7 @@ def escaped(text: str) -> str:
     >>> escaped("a|b <i>"), escaped("1. *x*")
     ('a&#124;b &#60;i&#62;', '1&#46; &#42;x&#42;')
     """
-    shown = printable(text)
+    shown = printable(text).strip()
     # a word joiner, which is not seen, where an address or a name would be made a link of its own accord
     shown = re.sub(r"@(?=\w)|:(?=//)|(?<=www)\.", lambda found: f"{found[0]}\u2060", shown, flags=re.IGNORECASE)
     shown = re.sub(r"[\\`*_{}\[\]()<>#&|~@!$]", lambda found: f"&#{ord(found[0])};", shown)

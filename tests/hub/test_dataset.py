@@ -249,7 +249,7 @@ def _moved(rows: list[dict[str, Any]]) -> None:
         (_lost, "missing or stand twice"),
         (_null, r"00000\.parquet row 1: is damaged \(a text is null\)"),
         (_no_permutation, r"00000\.parquet row 0: is damaged"),
-        (_moved, "row 0: expected the item at position 0, got 4"),
+        (_moved, "row 0: expected position 0, got 4"),
     ],
 )
 def test_a_change_that_the_manifest_covers_up_is_found_all_the_same(
