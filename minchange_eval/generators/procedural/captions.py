@@ -54,6 +54,11 @@ def captions_of(stream: BitStream, subset: str, change: Change) -> tuple[str, ..
     return tuple(_CAPTION[subset](wording, value, change.names) for value in change.values)
 
 
+def varied_captions(stream: BitStream, subset: str, change: Change) -> tuple[str, ...]:
+    """As `captions_of`, each caption in a wording of its own, as in some of SPEC's sets."""
+    return tuple(_CAPTION[subset](stream.below(6), value, change.names) for value in change.values)
+
+
 def _words(name: str) -> dict[str, str]:
     category = CATEGORY[name]
     return {
@@ -120,6 +125,12 @@ def pair_captions(stream: BitStream, subset: str, change: Change) -> tuple[str, 
     wording = stream.below(6)
     where = change.scenes[0].backdrop.words
     return tuple(_PAIR_CAPTION[subset](wording, value, change.names, where) for value in change.values)
+
+
+def varied_pair_captions(stream: BitStream, subset: str, change: Change) -> tuple[str, ...]:
+    """As `pair_captions`, each caption in a wording of its own."""
+    where = change.scenes[0].backdrop.words
+    return tuple(_PAIR_CAPTION[subset](stream.below(6), value, change.names, where) for value in change.values)
 
 
 def _sentence(words: str) -> str:
