@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from minchange_eval.core.errors import ExitCode, MinchangeError
+from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
 
 Result = TypeVar("Result")
 LONGEST_WAIT = timedelta(hours=12)  # an evaluation on the first process may take long, and the others wait for it
@@ -31,6 +31,9 @@ class Processes:
     Args:
         precision: `fp32`, `bf16` or `fp16`, of the forwards.
 
+    Raises:
+        UsageError: a precision that the device does not have.
+
     Attributes:
         accelerator: accelerate's own object.
         rank, world: this process's number, and how many there are.
@@ -38,11 +41,18 @@ class Processes:
     """
 
     def __init__(self, precision: str = "fp32") -> None:
-        from accelerate import Accelerator, InitProcessGroupKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        self.accelerator: Any = Accelerator(
-            mixed_precision=PRECISIONS[precision], kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)]
-        )
+        if precision == "fp16" and not torch.cuda.is_available():
+            raise UsageError("--precision fp16: needs a CUDA accelerator; use bf16 or fp32")
+        handlers = [
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+            DistributedDataParallelKwargs(broadcast_buffers=False),  # frozen ones are the same, synced ones stay so
+        ]
+        try:
+            self.accelerator: Any = Accelerator(mixed_precision=PRECISIONS[precision], kwargs_handlers=handlers)
+        except ValueError as error:  # accelerate's state is one a process, and a precision that the device lacks
+            raise UsageError(f"--precision {precision}: {' '.join(str(error).split())}") from error
         self.rank, self.world = int(self.accelerator.process_index), int(self.accelerator.num_processes)
         self.device: torch.device = self.accelerator.device
 
@@ -51,13 +61,13 @@ class Processes:
         """Whether this one writes."""
         return self.rank == 0
 
-    def any(self, *said: bool) -> tuple[bool, ...]:
-        """For each of several questions, whether any process says yes; all must ask."""
+    def sums(self, *numbers: int) -> tuple[int, ...]:
+        """Each number summed over the processes; all must ask at the same time."""
         if self.world == 1:
-            return said
-        flags = torch.tensor(said, dtype=torch.int32, device=self.device)
-        distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
-        return tuple(bool(flag) for flag in flags.tolist())
+            return numbers
+        totals = torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        distributed.all_reduce(totals)
+        return tuple(int(total) for total in totals.tolist())
 
     def on_first(self, work: Callable[[], Result]) -> Result | None:
         """Let the first process work while the others wait; what stops it stops them.

@@ -42,6 +42,7 @@ class Facts(BaseModel):
         evaluated_at: the step of the last evaluation; -1 before the first.
         good_step: the step of the weights that an early stop falls back to; None where there are none.
         evaluations: what was measured, by step.
+        overlap: what the contamination guard found before the first step.
         seconds: that the steps took so far.
         images: that the steps went through so far.
         scaler: fp16's loss scale; empty in other precisions.
@@ -57,6 +58,7 @@ class Facts(BaseModel):
     evaluated_at: int = -1
     good_step: int | None = None
     evaluations: dict[int, dict[str, float]] = {}
+    overlap: dict[str, JsonValue] = {}
     seconds: float = 0.0
     images: int = 0
     scaler: dict[str, JsonValue] = {}
@@ -130,8 +132,13 @@ class StateFolder:
                 shutil.rmtree(path, ignore_errors=True)
         return done
 
+    def clear(self) -> None:
+        """Take all states away; the lock stays."""
+        for path in self.folder.glob("step-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def remove(self) -> None:
-        """Take everything away: the training is finished, or starts anew."""
+        """Take everything away: the training is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.whole_files import write_whole
+from minchange_eval.trainers.clip.run_log import LOSSES
+
+if TYPE_CHECKING:
+    from minchange_eval.trainers.clip.sources import PairData, SetData
 
 FILE = "training.json"
 SCHEMA_VERSION = 1
@@ -81,6 +87,40 @@ class TrainingRecord(BaseModel):
     seconds: float
     packages: dict[str, str]
     layouts: dict[str, JsonValue] = {}
+
+
+def trained_on(sets: SetData | None, pairs: PairData | None) -> tuple[TrainedOn, ...]:
+    """What the record says of the data."""
+    of_sets = [
+        TrainedOn(
+            name=card.name,
+            kind="sets",
+            fingerprint=card.fingerprint,
+            licence=card.licence,
+            items=sum(card.counts.values()),
+            synthetic=card.synthetic,
+        )
+        for card in (sets.cards if sets else ())
+    ]
+    of_pairs = [
+        TrainedOn(
+            name=source.name, kind="pairs", fingerprint=source.fingerprint, licence=source.licence, items=len(source)
+        )
+        for source in ([pairs] if pairs else [])
+    ]
+    return (*of_sets, *of_pairs)
+
+
+def first_and_last_losses(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Means of the loss and its parts over the first and the last tenth of the steps in losses.jsonl."""
+    lines = [json.loads(line) for line in (folder / LOSSES).read_text(encoding="utf-8").splitlines()]
+    tenth = max(1, len(lines) // 10)
+    return _means(lines[:tenth]), _means(lines[-tenth:])
+
+
+def _means(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = [name for name in lines[0] if name not in ("step", "learning_rate", "scale")]
+    return {name: sum(line.get(name, 0.0) for line in lines) / len(lines) for name in names}
 
 
 def write_training_record(folder: Path, record: TrainingRecord) -> None:
