@@ -178,9 +178,7 @@ class BatchPlan:
                 f"got {sets} and {pairs}"
             )
         if pairs == 1 or (not pairs and sets == 1 and self.members == "anchor"):
-            raise UsageError(
-                "batch plan: one pair alone has nothing to be told from; raise pairs_per_batch to 2 or more"
-            )
+            raise UsageError("batch plan: one pair has nothing to be told from; raise pairs_per_batch to 2 or more")
         for name, wanted, there, what in (
             ("sets_per_batch", sets, len(self._sizes), "candidate sets"),
             ("pairs_per_batch", pairs, self._pairs, "plain pairs"),

@@ -243,10 +243,10 @@ def _leaves(parts: Sequence[Features]) -> Features:
     """Features of all parts as inputs of the loss, to take gradients of."""
     bias = parts[0].bias
     return Features(
-        torch.cat([part.images for part in parts]).requires_grad_(),
-        torch.cat([part.texts for part in parts]).requires_grad_(),
-        parts[0].scale.clone().requires_grad_(),
-        None if bias is None else bias.clone().requires_grad_(),
+        torch.cat([part.images for part in parts]).detach().requires_grad_(),
+        torch.cat([part.texts for part in parts]).detach().requires_grad_(),
+        parts[0].scale.detach().clone().requires_grad_(),
+        None if bias is None else bias.detach().clone().requires_grad_(),
     )
 
 
