@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -12,7 +13,7 @@ from minchange_eval.hub.licences import LICENCES, Strictness, inherited, licence
 
 def test_each_step_of_the_order_beats_the_one_before() -> None:
     ladder = ["MIT", "CC-BY-4.0", "CC-BY-SA-4.0"]
-    for weaker, stricter in zip(ladder, ladder[1:], strict=False):
+    for weaker, stricter in pairwise(ladder):
         assert inherited({"a": weaker, "b": stricter}).hub == inherited({"b": stricter, "a": weaker}).hub
         assert inherited({"a": weaker, "b": stricter}).hub == stricter.lower()
     assert inherited({"a": "CC-BY-4.0", "b": "CC-BY-NC-4.0"}).strictness is Strictness.NON_COMMERCIAL
