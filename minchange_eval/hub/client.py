@@ -66,7 +66,7 @@ class Hub:
             MinchangeError: the Hub, the network or a quota will not have it.
         """
         for attempt in range(1, tries + 1):
-            with _waits_told(self.tell):
+            with _waits_told(self.tell) as told:
                 try:
                     result = request()
                 except (_of_network(), OSError, ValueError, RuntimeError) as error:
@@ -74,7 +74,7 @@ class Hub:
                     self.reached |= trouble.status > 0
                     wait = trouble.wait_s(attempt)
                     hopeless = not trouble.may_pass or (trouble.network and not self.reached)
-                    if hopeless or attempt == tries or wait > LONGEST_WAIT_S:
+                    if hopeless or told.out_of_tries or attempt == tries or wait > LONGEST_WAIT_S:
                         # `from None`: what the library's errors quote is not ours to show
                         raise self._said(address, trouble, wait) from None
                 else:
@@ -232,6 +232,8 @@ def _trouble(error: Exception) -> _Trouble:
 
     chain = list(_causes(error))
     for cause in chain:
+        if isinstance(cause, MinchangeError):  # of `_Waits`, in a thread of the library
+            raise cause from None
         if isinstance(cause, HfHubHTTPError) and cause.response is not None:
             return _of_answer(cause)
     for cause in chain:
@@ -287,19 +289,26 @@ def _retry_after_s(retry_after: str | None, rate_limit: str | None) -> float | N
 
 
 @contextmanager
-def _waits_told(tell: Tell) -> Iterator[None]:
+def _waits_told(tell: Tell) -> Iterator[_Waits]:
     """Where the library itself waits, its log lines become ours: they quote addresses that hold the right to upload."""
     logger, told = logging.getLogger("huggingface_hub.utils._http"), _Waits(tell)
     logger.addFilter(told)
     try:
-        yield
+        yield told
     finally:
         logger.removeFilter(told)
 
 
 class _Waits(logging.Filter):
+    """Tells of the library's waits.
+
+    Attributes:
+        out_of_tries: the library has tried as often as it does; what it gave up on is not begun all over.
+    """
+
     def __init__(self, tell: Tell) -> None:
         super().__init__()
+        self.out_of_tries = False
         self._tell = tell
         self._why: dict[int | None, str] = {}  # by thread: files are sent several at a time
 
@@ -310,8 +319,12 @@ class _Waits(logging.Filter):
         elif " thrown while requesting " in text:
             self._why[record.thread] = f"the connection broke ({text.split(' thrown while ')[0].strip(chr(39))})"
         elif wait := re.search(r"(?:Waiting|Retrying in) ([\d.]+)s.*?(?:Retry (\d+)/(\d+))", text):
+            seconds, done, of = float(wait[1]), int(wait[2]), int(wait[3])
+            if seconds > LONGEST_WAIT_S:  # the library would sleep; an error from here is the one way out
+                raise MinchangeError(_Trouble(429).line(seconds)[1])
+            self.out_of_tries |= done == of
             why = self._why.get(record.thread, "the Hub is busy")
-            self._tell(f"{why}: waiting {float(wait[1]):g} s, then try {int(wait[2]) + 1} of {int(wait[3]) + 1}")
+            self._tell(f"{why}: waiting {seconds:g} s, then try {done + 1} of {of + 1}")
         else:
             return record.levelno < logging.WARNING
         return False

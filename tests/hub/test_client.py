@@ -1,0 +1,151 @@
+"""What goes wrong between a user and the Hub is told in one line, with the exit code that docs/hub.md promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.hub.client_process import Person
+from tests.hub.conftest import TOKEN
+from tests.hub.made_checkpoint import write_checkpoint
+from tests.hub.server import LocalHub, User
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "clip-spec", records=False)
+
+
+def test_without_a_token_nothing_is_tried(ada: Person, hub: LocalHub, folder: Path) -> None:
+    done = replace(ada, token=None).run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 2
+    assert done.line.startswith("no token for the Hub; make one with the right to write at https://huggingface.co")
+    assert not hub.seen
+
+
+def test_a_token_that_the_hub_does_not_know(ada: Person, folder: Path) -> None:
+    done = replace(ada, token=TOKEN[::-1]).run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 2
+    assert "the Hub does not know the token (Invalid credentials in Authorization header)" in done.line
+
+
+def test_a_token_that_was_copied_with_something_around_it(ada: Person, hub: LocalHub, folder: Path) -> None:
+    token = f"{TOKEN} tökén"
+    done = replace(ada, token=token).run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 2
+    assert "blanks or characters that no token has" in done.line
+    assert token not in done.out + done.err
+    assert not hub.seen
+
+
+def test_a_token_that_may_only_read(ada: Person, hub: LocalHub, folder: Path) -> None:
+    hub.users[TOKEN] = User("ada", write=False)
+    done = ada.run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 2
+    assert "the token may not write there" in done.line
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["it exists", "it does not exist"])
+def test_a_name_of_somebody_else(there: bool, ada: Person, hub: LocalHub, folder: Path) -> None:
+    if there:
+        hub.make("model", "bob/clip", {})
+    done = ada.run("push", "checkpoint", folder, "--to", "bob/clip", "--public")
+    assert done.code == 2
+    assert "the token may not write there" in done.line
+    assert "a name of your own" in done.line
+    assert not there or not hub.repository("model", "bob/clip").files
+
+
+def test_an_organization_of_ones_own_is_fine(ada: Person, hub: LocalHub, folder: Path) -> None:
+    assert ada.run("push", "checkpoint", folder, "--to", "lab/clip").code == 0
+    assert hub.repository("model", "lab/clip").private
+
+
+def test_a_repository_that_all_can_see_is_not_pushed_to_by_accident(ada: Person, hub: LocalHub, folder: Path) -> None:
+    hub.make("model", "ada/clip", {})
+    done = ada.run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 2
+    assert "is public, and what is pushed would be too; say --public" in done.line
+    assert ada.run("push", "checkpoint", folder, "--to", "ada/clip", "--public").code == 0
+
+
+def test_what_others_put_there_is_not_replaced(ada: Person, hub: LocalHub, folder: Path) -> None:
+    hub.make("model", "ada/clip", {"pytorch_model.bin": b"old", "config.json": b"{}"}, private=True)
+    done = ada.run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 2
+    assert "pytorch_model.bin (would be deleted), config.json (changed there)" in done.line
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "text"),
+    [
+        ("objects/batch", 403, "Private repository storage limit reached, please upgrade your plan."),
+        ("^PUT", 413, "Payload too large"),
+        ("^POST /api/repos/create", 402, "Payment required"),
+    ],
+)
+def test_no_room_on_the_hub(
+    request_line: str, status: int, text: str, ada: Person, hub: LocalHub, folder: Path
+) -> None:
+    hub.fault(request_line, status=status, body={"error": text}, times=9)
+    done = ada.run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 70
+    assert done.line.startswith("hub:ada/clip: no room for it on the Hub (")
+    assert "\n" not in done.line
+
+
+def test_a_hub_that_is_not_there_is_told_at_once(ada: Person, folder: Path) -> None:
+    done = ada.run("push", "checkpoint", folder, "--to", "ada/clip", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.code == 70
+    assert "no connection to the Hub" in done.line
+    assert "waiting" not in done.err
+
+
+def test_offline_nothing_is_pushed_or_pulled(ada: Person, hub: LocalHub, folder: Path) -> None:
+    pushed = ada.run("push", "checkpoint", folder, "--to", "ada/clip", HF_HUB_OFFLINE="1")
+    pulled = ada.run("pull", "checkpoint", "ada/clip", "--out", folder.parent / "new", HF_HUB_OFFLINE="1")
+    assert (pushed.code, pulled.code) == (2, 2)
+    assert "HF_HUB_OFFLINE is set" in pushed.line
+    assert "HF_HUB_OFFLINE is set" in pulled.line
+    assert not hub.seen
+
+
+def test_the_token_is_in_no_output_and_no_file_whatever_the_hub_answers(
+    ada: Person, hub: LocalHub, folder: Path, tmp_path: Path
+) -> None:
+    echo = {"error": f"Bearer {TOKEN} is not welcome"}
+    outputs = []
+    for request_line, status in (
+        ("whoami", 401),
+        ("create", 403),
+        ("/commit/", 400),
+        ("/commit/", 418),
+        ("/preupload/", 422),
+    ):
+        hub.forget()
+        hub.fault(
+            request_line, status=status, body=echo, headers={"Retry-After": "0", "X-Error-Message": TOKEN}, times=9
+        )
+        outputs.append(ada.run("push", "checkpoint", folder, "--to", "ada/clip", HF_DEBUG="1"))
+        assert outputs[-1].code in (2, 70)
+    hub.forget()
+    outputs.append(ada.run("push", "checkpoint", folder, "--to", "ada/clip"))
+    outputs.append(ada.run("pull", "checkpoint", "ada/clip", "--out", tmp_path / "pulled"))
+    assert [done.code for done in outputs[-2:]] == [0, 0]
+    assert all(TOKEN not in done.out + done.err for done in outputs)
+    assert any("[hidden]" in done.err for done in outputs)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert not [path for path in written if TOKEN.encode() in path.read_bytes()]
+    pushed = hub.repository("model", "ada/clip").files.values()
+    assert not [blob for blob in pushed if TOKEN.encode() in blob.content]
+
+
+def test_the_right_to_upload_in_an_address_is_not_printed(ada: Person, hub: LocalHub, folder: Path) -> None:
+    hub.fault("^PUT", status=500, body={"error": "no"})
+    done = ada.run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 0
+    assert "the Hub answered 500: waiting 1 s, then try 2 of 6" in done.err
+    assert "5igned" not in done.out + done.err

@@ -1,0 +1,158 @@
+"""Pulls: what was pushed comes back to the last byte, or nothing does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.hub.client_process import Person
+from tests.hub.made_checkpoint import write_checkpoint
+from tests.hub.server import LocalHub, Repository
+
+NAME = "ada/clip-spec"
+
+
+@pytest.fixture
+def pushed(ada: Person, hub: LocalHub, tmp_path: Path) -> Repository:
+    write_checkpoint(tmp_path / "clip-spec", records=False)
+    assert ada.run("push", "checkpoint", tmp_path / "clip-spec", "--to", NAME).code == 0
+    hub.forget()
+    return hub.repository("model", NAME)
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def put(repository: Repository, files: dict[str, bytes]) -> None:
+    """Files that somebody adds, and that the list there names."""
+    blob = type(repository.files["README.md"])
+    manifest = json.loads(repository.files["pushed.json"].content)
+    added = {path: blob(content, lfs=path.endswith((".bin", ".safetensors"))) for path, content in files.items()}
+    for path, one in added.items():
+        manifest["files"][path] = {"size": one.size, "sha256": one.sha256}
+    listed = blob(json.dumps(manifest).encode())
+    repository.commit("by hand", {**repository.head.files, **added, "pushed.json": listed})
+
+
+def test_what_comes_back_is_what_was_pushed(ada: Person, pushed: Repository, tmp_path: Path) -> None:
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    assert done.code == 0, done.err
+    assert read(tmp_path / "pulled") == {path: blob.content for path, blob in pushed.files.items()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip-spec", "huggingface", "pulled"]
+    assert pushed.head.oid in done.out
+
+
+def test_pulled_again_it_is_there_already(ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path) -> None:
+    ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    hub.forget()
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    assert (done.code, "already" in done.out) == (0, True)
+    assert not hub.requests("safetensors")
+
+
+def test_a_revision_is_pulled_as_it_was(ada: Person, pushed: Repository, tmp_path: Path) -> None:
+    first = pushed.head.oid
+    put(pushed, {"losses.jsonl": b"later\n"})
+    pushed.tags["v1"] = first
+    assert ada.run("pull", "checkpoint", f"hub:{NAME}@v1", "--out", tmp_path / "one").code == 0
+    assert ada.run("pull", "checkpoint", f"{NAME}@{pushed.head.oid}", "--out", tmp_path / "two").code == 0
+    assert (tmp_path / "one" / "losses.jsonl").read_bytes() != b"later\n"
+    assert (tmp_path / "two" / "losses.jsonl").read_bytes() == b"later\n"
+    missing = ada.run("pull", "checkpoint", f"{NAME}@v2", "--out", tmp_path / "three")
+    assert missing.code == 2
+    assert missing.line.startswith(f"hub:{NAME}@v2: has no such revision")
+
+
+def test_a_connection_that_breaks_is_tried_again(
+    ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path
+) -> None:
+    hub.fault("^GET .*safetensors", reset_after=10_000)
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    assert done.code == 0, done.err
+    assert read(tmp_path / "pulled") == {path: blob.content for path, blob in pushed.files.items()}
+
+
+def test_killed_it_goes_on_with_what_is_missing(ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path) -> None:
+    fault = hub.fault("^GET .*/resolve/.*training.json", wait_s=0.3)
+    started = ada.start("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    assert fault.held.wait(20)
+    started.kill()
+    assert not (tmp_path / "pulled").exists()
+    hub.forget()
+    assert ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled").code == 0
+    assert not hub.requests("^GET .*safetensors")
+    assert read(tmp_path / "pulled") == {path: blob.content for path, blob in pushed.files.items()}
+
+
+def test_wrong_bytes_are_fetched_again_and_then_refused(
+    ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path
+) -> None:
+    hub.fault("^GET .*safetensors", flip=True)
+    once = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "once")
+    assert once.code == 0
+    assert "not the bytes that were pushed, fetching it again" in once.err
+    hub.fault("^GET .*safetensors", flip=True, times=9)
+    twice = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "twice")
+    assert twice.code == 5
+    assert "open_clip_model.safetensors is not what was pushed" in twice.line
+    assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("pytorch_model.bin", "may run code when it is read"),
+        ("modeling_clip.py", "may run code when it is read"),
+        ("state.pt", "may run code when it is read"),
+        ("../outside.json", "could lie outside of a folder"),
+        ("a/../../outside.json", "could lie outside of a folder"),
+        (".git/hooks", "hidden in it"),
+        ("con\x1b[2J.json", "could lie outside of a folder"),
+        ("CONFIG.json", "are one file on many disks"),
+    ],
+)
+def test_files_that_could_do_harm_are_refused_and_nothing_is_written(
+    path: str, reason: str, ada: Person, pushed: Repository, tmp_path: Path
+) -> None:
+    put(pushed, {path: b"x"})
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled" / "in")
+    assert done.code == 5
+    assert reason in done.line
+    assert not (tmp_path / "pulled").exists()
+
+
+def test_a_file_that_was_changed_or_is_gone_since_the_push_is_told(
+    ada: Person, pushed: Repository, tmp_path: Path
+) -> None:
+    files = dict(pushed.head.files)
+    files["open_clip_model.safetensors"] = type(files["README.md"])(b"other", lfs=True)
+    pushed.commit("by hand", files)
+    changed = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    del files["open_clip_model.safetensors"]
+    pushed.commit("by hand", files)
+    gone = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    assert (changed.code, gone.code) == (5, 5)
+    assert "was pushed and has been changed since" in changed.line
+    assert "was pushed and is missing" in gone.line
+
+
+def test_another_kind_or_nothing_of_ours_is_refused(
+    ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path
+) -> None:
+    hub.make("dataset", "ada/other", {"data.csv": b"1"})
+    wrong = ada.run("pull", "records", "ada/other", "--out", tmp_path / "pulled")
+    assert wrong.code == 2
+    assert "was not pushed by minchange-eval" in wrong.line
+    missing = ada.run("pull", "records", NAME, "--out", tmp_path / "pulled")
+    assert missing.code == 2
+    assert "there is no such repository" in missing.line
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(ada: Person, pushed: Repository, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "taken")
+    assert done.code == 2
+    assert "exists and holds something else" in done.line
