@@ -180,7 +180,7 @@ def _located_published(name: str, source: Path | HubSource) -> _Located:
         revision,
         official=is_known(name, manifest.fingerprint),
         fingerprint=manifest.fingerprint,
-        origin=" at ".join(filter(None, (manifest.source, manifest.revision))),
+        origin=" at ".join(filter(None, (manifest.source, manifest.revision))) or "not stated",
         skipped=manifest.skipped,
     )
 

@@ -42,7 +42,8 @@ class StoreCard(BaseModel):
         schema_version: of the store's layout; a newer one is refused, an older one keeps loading.
         source: file, folder or Hub data set that it was prepared from; empty for generated data.
         revision: commit, digest or seed of that source; empty when it cannot be told.
-        origin: of a published data set what it was published from, as whoever published it says; else empty.
+        origin: of a published data set what it was published from, as whoever published it states, or that it is not
+            stated; else empty.
         verified: this is the official data, whole: the digest of the source or the fingerprint is known, or it was
             downloaded at the known revision; every item is there, and no row was skipped.
         subsets: subset -> K, or number of options.
