@@ -85,6 +85,11 @@ class SetData:
         card = self.cards[self._stores[number]]
         return f"{card.name} set {self.set_ids[self.place(number, member)]} member {member}"
 
+    def where_of(self, place: int) -> str:
+        """Which member stands at that place of `images`, for messages."""
+        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return self.where(number, place - int(self._starts[number]))
+
     def mend(self, number: int) -> str:
         """What to do about a member that cannot be loaded."""
         return f"run: minchange-eval prepare {self.cards[self._stores[number]].name} --force"
