@@ -1,4 +1,6 @@
-"""A CLIP as a folder that open_clip reads (`local-dir:FOLDER`): architecture, weights, tokenizer.
+"""A small CLIP as a folder that open_clip reads (`local-dir:FOLDER`): architecture, weights, tokenizer.
+
+`layouts` writes any model, in float32 and for transformers too; this is for one that is bundled and made from nothing.
 
 open_clip_config.json                  {"model_cfg": ..., "preprocess_cfg": ...}
 open_clip_model.safetensors            every tensor in half precision; loading casts them into the float32 model
@@ -13,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from minchange_eval.core.errors import DataError
 from minchange_eval.core.whole_files import write_whole
+from minchange_eval.trainers.clip.layouts import storable
 from minchange_eval.trainers.clip.model import ContrastiveModel
+from minchange_eval.trainers.clip.open_clip_layout import CONFIG_FILE, WEIGHTS_FILE
 from minchange_eval.trainers.clip.vocabulary import Merge, tokenizer_files
-
-CONFIG_FILE = "open_clip_config.json"
-WEIGHTS_FILE = "open_clip_model.safetensors"
 
 
 def write_tokenizer(folder: Path, merges: Sequence[Merge], context: int) -> None:
@@ -46,7 +46,7 @@ def write_checkpoint(
     """
     from safetensors.torch import save
 
-    halves = {name: _half(name, tensor) for name, tensor in sorted(model.state_dict().items())}
+    halves = storable(model.state_dict(), torch.float16)
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CONFIG_FILE, [(json.dumps(config, indent=2) + "\n").encode()])
@@ -74,12 +74,3 @@ def load_tokenizer(folder: Path, context: int) -> Any:
     from open_clip.tokenizer import HFTokenizer
 
     return HFTokenizer(str(folder), context_length=context, clean="lower")
-
-
-def _half(name: str, tensor: Tensor) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor.detach().cpu().contiguous()
-    half = tensor.detach().cpu().half().contiguous()
-    if not torch.isfinite(half).all():
-        raise DataError(f"checkpoint: {name} has values that are not finite in half precision; train it again")
-    return half

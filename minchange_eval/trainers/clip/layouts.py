@@ -266,7 +266,7 @@ def _of_open_clip(encoder: Any, snapshot: nn.Module) -> _Plan:
         siglip = twin.config.model_type == "siglip"
         processor = transformers_processor(preprocess, siglip)
         plan.tokenizer = transformers_tokenizer(encoder.tokenizer, twin.config.text_config.max_position_embeddings)
-        _check_equal(encoder, snapshot, twin)
+        _check_equal(encoder, snapshot, twin, plan.tokenizer)
         plan.transformers = _OfTransformers(twin, processor)
         plan.differences = (*_cropping(preprocess), REPAIRS)
         if not siglip and getattr(snapshot, "logit_bias", None) is not None:
@@ -304,25 +304,32 @@ def _ends(tokenizer: Any, inner: Any) -> dict[str, int | None]:
     return {"bos_token_id": int(tokenizer.sot_token_id), "eos_token_id": end, "pad_token_id": end}
 
 
-def _check_equal(encoder: Encoder, model: nn.Module, twin: nn.Module) -> None:
+def _check_equal(encoder: Encoder, model: nn.Module, twin: nn.Module, tokenizer: Any = None) -> None:
     """Compare the embeddings of noise and of captions, through both implementations.
+
+    Args:
+        tokenizer: the twin's; None: it is the same as the model's.
 
     Raises:
         NotExpressibleError: they differ by more than the tolerance.
     """
     noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
     prepared = encoder.prepare_image(Image.fromarray(noise))
-    tokens = encoder.tokenize(
-        ["a photo of two dogs left of a red cat", "Three large boats, above the café! " * 40]
-    ).inputs
     pixels = next(prepared[name] for name in ("image", "pixel_values") if name in prepared)[None]
+    captions = ["Cat.", "a photo of two dogs", "Three large boats, above the café! " * 40]  # padded, and cut
+    tokens = encoder.tokenize(captions).inputs
     ids = next(tokens[name] for name in ("text", "input_ids") if name in tokens)
+    theirs = ids
+    if tokenizer is not None:
+        how = {"truncation": True, "padding": "max_length", "max_length": ids.shape[1], "return_tensors": "pt"}
+        theirs = tokenizer(captions, **how)["input_ids"]
     with torch.inference_mode():
-        pairs = zip(_features(model, pixels, ids), _features(twin, pixels, ids), strict=True)
-        difference = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-    if not difference <= TOLERANCE:
+        pairs = list(zip(_features(model, pixels, ids), _features(twin, pixels, theirs), strict=True))
+    picture, text = (float((one - other).abs().max()) for one, other in pairs)
+    if not max(picture, text) <= TOLERANCE:
         raise NotExpressibleError(
-            f"{type(twin).__name__} with these weights gives other embeddings (by up to {difference:.1e} of length 1)"
+            f"{type(twin).__name__} with these weights and this tokenizer gives other embeddings (of length 1, by up "
+            f"to {picture:.1e} for a picture and {text:.1e} for captions)"
         )
 
 

@@ -175,7 +175,7 @@ def test_a_locked_tower_keeps_its_weights_and_the_other_one_learns(
     with torch.no_grad():
         for parameter in encoder.model.parameters():
             if parameter.grad is not None:
-                parameter -= parameter.grad + 1e-3
+                parameter.sub_(parameter.grad + 1e-3)
     changed = {name for name, value in encoder.model.state_dict().items() if not torch.equal(value, before[name])}
     of_image = {name for name in before if name.startswith(("visual.", "vision_model."))}
     of_text = set(before) - of_image - {"logit_scale", "logit_bias"}
