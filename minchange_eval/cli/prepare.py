@@ -14,6 +14,7 @@ from minchange_eval.core.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from minchange_eval.data.release import HubSource
     from minchange_eval.data.store import Store
+    from minchange_eval.hub.address import HubAddress
 
 EXAMPLES = """examples:
   minchange-eval prepare spec_mini vismin_mini med_mini      drawn here, no download
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     from minchange_eval.data.prepare import prepare
     from minchange_eval.data.releases import find_release
 
-    source = _source(args.source)
     if len(args.names) > 1 and (args.source or args.images):
         raise UsageError("--source and --images belong to one data set: prepare several without them, or one at a time")
+    source = _source(args)
     if source is None or (isinstance(source, Path) and not is_published(source)):  # else any name may be given to it
         for name in args.names:
             find_release(name)  # a misspelt second name is said before an hour of work on the first
@@ -99,12 +100,30 @@ def _say_what_is_there(store: Store, began: float) -> None:
         print(f"{card.name}: the source is not verified to be the official revision (its card says so)")
 
 
-def _source(text: str | None) -> Path | HubSource | None:
+def _source(args: argparse.Namespace) -> Path | HubSource | None:
+    """What `--source` names; a branch on the Hub as the commit that it is at now."""
     from minchange_eval.data.release import HubSource
+    from minchange_eval.data.store_card import prepared_names
 
+    text: str | None = args.source
     if text is None or not text.startswith("hub:"):
         return Path(text) if text is not None else None
     from minchange_eval.hub.address import parse_address
 
     address = parse_address(text, whole=True)
-    return HubSource(address.repo_id, address.revision or "main", ())
+    is_needed = args.force or not set(args.names) <= set(prepared_names())
+    return HubSource(address.repo_id, _commit(address) if is_needed else "main", ())
+
+
+def _commit(address: HubAddress) -> str:
+    import re
+
+    from minchange_eval.cli.hub_session import hub_session
+    from minchange_eval.data.download import is_offline
+
+    revision = address.revision or "main"
+    if is_offline() or re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    with hub_session() as hub:  # asked here: where it cannot answer, the Hub's library would take what it had before
+        found = hub.ask(address, lambda: hub.api.repo_info(address.repo_id, repo_type="dataset", revision=revision))
+    return str(found.sha)

@@ -45,7 +45,10 @@ def download_published(name: str, hub: HubSource) -> tuple[Path, str, Manifest]:
         NotPreparedError, UsageError: as in `download`.
         DataError: it holds no published data set, or files that are not what was published.
     """
-    folder = _snapshot(name, replace(hub, patterns=(MANIFEST_FILE,)))
+    try:
+        folder = _snapshot(name, replace(hub, patterns=(MANIFEST_FILE,)))
+    except NotPreparedError as error:
+        raise NotPreparedError(_not_cached(name, hub)) from error
     commit = folder.name
     if not is_published(folder):
         raise DataError(
@@ -105,6 +108,14 @@ def _snapshot(name: str, hub: HubSource) -> Path:
         raise UsageError(
             f"{name}: download of {hub.repo_id} failed ({first_line}); try again, or give --source"
         ) from error
+
+
+def _not_cached(name: str, hub: HubSource) -> str:
+    why = "HF_HUB_OFFLINE is set" if is_offline() else "the Hub could not be reached"
+    return (
+        f"{name} is not prepared, {why} and its cache does not hold hub:{hub.repo_id}@{hub.revision}; run with network, "
+        f"or name a commit that was fetched before: minchange-eval prepare {name} --source hub:{hub.repo_id}@COMMIT"
+    )
 
 
 def _not_there(name: str, hub: HubSource, offline: bool) -> str:

@@ -177,7 +177,7 @@ def test_a_revision_is_what_it_was(ada: Person, hub: LocalHub, monkeypatch: pyte
     assert Store.open("new").card.fingerprint == new.card.fingerprint
     assert Store.open("old").card.revision == first != Store.open("new").card.revision
     gone = prepare(ada, "none", f"hub:{NAME}@v7")
-    assert (gone.code, "has no revision v7" in gone.line) == (2, True)
+    assert (gone.code, "hub:ada/tiny@v7: has no such revision" in gone.line) == (2, True)
 
 
 def test_a_subset_that_is_gone_leaves_no_file_behind(
@@ -211,20 +211,38 @@ def test_what_is_not_there_or_may_not_be_read_is_one_line(
     for source in ("hub:ada/nothing", "hub:bob/secret"):
         done = prepare(ada, "back", source)
         assert done.code == 2
-        assert f"there is no data set {source[4:]} on the Hub, or it is private" in done.line
+        assert f"{source}: there is no such repository, or it is private" in done.line
     for source in ("hub:", "hub:ada", "hub:ada/x/y@", "hub:../../etc"):
         assert prepare(ada, "back", source).code == 2
     assert prepare(ada, "../back", "hub:ada/nothing").code == 2
 
 
-def test_offline_what_was_fetched_before_is_used(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_is_never_what_it_was_before_because_the_hub_is_busy(
+    ada: Person, hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(ada, monkeypatch)
+    push(ada)
+    assert prepare(ada).code == 0
+    new = stored(ada, monkeypatch, count=20)
+    push(ada)
+    hub.fault("^GET /api/datasets/ada/tiny/revision/main", status=503, headers={"Retry-After": "0"})
+    done = prepare(ada, "new")
+    assert (done.code, "the Hub answered 503: waiting 0 s" in done.err) == (0, True)
+    assert Store.open("new").card.fingerprint == new.card.fingerprint
+
+
+def test_offline_a_commit_that_was_fetched_before_is_used(
+    ada: Person, hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = stored(ada, monkeypatch)
     push(ada)
     refused = ada.run("prepare", "back", "--source", f"hub:{NAME}", HF_HUB_OFFLINE="1")
-    assert (refused.code, "HF_HUB_OFFLINE is set" in refused.line) == (2, True)
+    assert refused.code == 2
+    assert "HF_HUB_OFFLINE is set and its cache does not hold hub:ada/tiny@main; run with network, or" in refused.line
     assert prepare(ada).code == 0
     shutil.rmtree(ada.folder / "home" / "store" / "back")
-    again = ada.run("prepare", "back", "--source", f"hub:{NAME}", HF_HUB_OFFLINE="1")
+    commit = hub.repository("dataset", NAME).head.oid
+    again = ada.run("prepare", "back", "--source", f"hub:{NAME}@{commit}", HF_HUB_OFFLINE="1")
     assert again.code == 0, again.err
     assert Store.open("back").card.fingerprint == store.card.fingerprint
 
