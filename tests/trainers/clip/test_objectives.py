@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.trainers.clip import losses
@@ -170,3 +171,45 @@ def test_the_loss_is_in_float32_under_autocast() -> None:
             total = objective.losses(half, batch, World()).total
         assert total.dtype == torch.float32
         assert total == objective.losses(single, batch, World()).total
+
+
+class _Largest(TorchDispatchMode):
+    """Elements of the largest tensor that anything computes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for part in found if isinstance(found, tuple | list) else [found]:
+            if isinstance(part, torch.Tensor):
+                self.elements = max(self.elements, part.numel())
+        return found
+
+
+@pytest.mark.parametrize(("name", "loss"), ALL)
+def test_local_loss_never_holds_more_than_some_rows_of_the_matrix(
+    name: str, loss: Loss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ROWS", 8)
+    batch = _batch([4] * 60, 200)
+    held = {}
+    for local in (False, True):
+        with _Largest() as largest:
+            objective = replace(OBJECTIVES[name], loss=loss, local_loss=local)
+            objective.losses(_features(440, 0), batch, World()).total.backward()  # type: ignore[no-untyped-call]
+        held[local] = largest.elements
+    assert held[True] <= 8 * 440
+    if loss == "clip":
+        assert held[False] >= 200 * 200
+
+
+def test_plain_losses_are_those_of_open_clip() -> None:
+    from open_clip.loss import ClipLoss, SigLipLoss
+
+    features = _features(9, 5)
+    batch = _batch([2, 3], 4)
+    plain = OBJECTIVES["full_sets"]
+    assert features.bias is not None
+    assert plain.losses(features, batch, World()).total.item() == pytest.approx(ClipLoss()(*features[:3]).item())
+    sigmoid = replace(plain, loss="siglip").losses(features, batch, World()).total.item()
+    assert sigmoid == pytest.approx(SigLipLoss()(*features).item())

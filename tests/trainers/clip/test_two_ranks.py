@@ -1,14 +1,17 @@
 """Two processes over gloo against one on the same global batches: losses, gradients, weights.
 
-Run as a script this file is one of the two ranks; the tests start both once and compare what they wrote.
+Run as a script this file is the ranks; the tests start it once and compare what the ranks wrote. Three ranks are there
+for the losses whose candidates go round: with two, both neighbours are one.
 """
 
+import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,7 @@ GRADIENTS += [
     for (loss, local), batch, accumulate in product(LOSSES, ["one set", "sets only"], [1, 2])
 ]
 GRADIENTS += [Case(name, "clip", False, accumulate=3) for name in OBJECTIVES]
+ROUND = [Case(name, loss, True) for name, loss in product(("spec", "vismin"), ("clip", "siglip"))]
 TRAININGS = [Case("spec", "clip", True), Case("spec", "siglip", True, accumulate=2), Case("vismin", "clip", False)]
 
 
@@ -160,38 +164,58 @@ def _small_chunks() -> Iterator[None]:
         losses.CHUNK_ROWS = before
 
 
-def _everything(world: World) -> dict[str, Tensor]:
+def _gradients(cases: Sequence[Case], world: World) -> dict[str, Tensor]:
     found = {}
-    with _small_chunks():
-        for case in GRADIENTS:
-            found |= {f"{case}: {n}": v for n, v in _trained(case, world, torch.float64, 1, 0.0).items()}
-        for case in TRAININGS:
-            found |= {f"trained {case}: {n}": v for n, v in _trained(case, world, torch.float32, STEPS, RATE).items()}
+    for case in cases:
+        found |= {f"{case}: {name}": part for name, part in _trained(case, world, torch.float64, 1, 0.0).items()}
     return found
 
 
-def _be_a_rank(rank: int, folder: Path) -> None:
+def _everything(world: World) -> dict[str, Tensor]:
+    with _small_chunks():
+        found = _gradients(GRADIENTS, world)
+        for case in TRAININGS:
+            trained = _trained(case, world, torch.float32, STEPS, RATE)
+            found |= {f"trained {case}: {name}": part for name, part in trained.items()}
+    return found
+
+
+def _be_a_rank(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    meet = f"file://{folder}/meet{size}"
+    distributed.init_process_group("gloo", init_method=meet, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     world = World.here()
-    save_file(_everything(world) | _gathered(world), folder / f"{rank}.safetensors")
-    (folder / f"{rank}.txt").write_text(_poisoned(world))
+    if size == 2:
+        save_file(_everything(world) | _gathered(world), folder / f"{rank}.safetensors")
+        (folder / f"{rank}.txt").write_text(_poisoned(world))
+    else:
+        with _small_chunks():
+            save_file(_gradients(ROUND, world), folder / f"{rank}_of_{size}.safetensors")
     distributed.destroy_process_group()
+
+
+def _be_all_ranks(folder: Path) -> None:
+    """Forked, so that torch is imported once."""
+    for size in (2, 3):
+        context = multiprocessing.get_context("fork")
+        ranks = [context.Process(target=_be_a_rank, args=(rank, size, folder)) for rank in range(size)]
+        for rank in ranks:
+            rank.start()
+        for rank in ranks:
+            rank.join()
+        if any(rank.exitcode for rank in ranks):
+            sys.exit(1)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where both ranks wrote what they found."""
+    """Where the ranks wrote what they found."""
     folder = tmp_path_factory.mktemp("ranks")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder)], env=environment, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -232,6 +256,14 @@ def test_the_gradient_of_two_ranks_is_that_of_one(
         together = _of(rank, str(case))
         assert set(together) == set(alone)
         for name, values in alone.items():
+            torch.testing.assert_close(together[name], values, rtol=1e-9, atol=1e-11, msg=name)
+
+
+@pytest.mark.parametrize("case", ROUND, ids=str)
+def test_the_gradient_of_three_ranks_is_that_of_one(case: Case, of_one: dict[str, Tensor], folder: Path) -> None:
+    for rank in range(3):
+        together = _of(load_file(folder / f"{rank}_of_3.safetensors"), str(case))
+        for name, values in _of(of_one, str(case)).items():
             torch.testing.assert_close(together[name], values, rtol=1e-9, atol=1e-11, msg=name)
 
 
@@ -286,4 +318,4 @@ def test_a_loss_that_is_no_number_on_one_rank_stops_both(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _be_a_rank(int(sys.argv[1]), Path(sys.argv[2]))
+    _be_all_ranks(Path(sys.argv[1]))
