@@ -41,6 +41,40 @@ class Source(BaseModel):
     synthetic: bool = False
 
 
+class Benchmark(BaseModel):
+    """An evaluated data set, and how much of it was found among the training data, by kind of overlap."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    fingerprint: str = ""
+    items: int = 0
+    overlaps: dict[str, int] = {}
+
+
+class Overlap(BaseModel):
+    """One thing that was trained on and is evaluated."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str = ""
+    training: str = ""
+    benchmark: str = ""
+    item: str = ""
+    shown: str = ""
+
+
+class Guard(BaseModel):
+    """What the contamination guard found before the first step; without benchmarks it compared nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    images: int = 0
+    benchmarks: tuple[Benchmark, ...] = ()
+    first: tuple[Overlap, ...] = ()
+    allowed: bool = False
+
+
 class Training(BaseModel):
     """training.json, as far as a card tells of it.
 
@@ -66,7 +100,7 @@ class Training(BaseModel):
     base_model: dict[str, JsonValue] = {}
     weights_sha256: str = ""
     data: tuple[Source, ...]
-    overlap: dict[str, JsonValue] = {}
+    overlap: Guard = Guard()
     steps: int = 0
     planned_steps: int = 0
     epochs: float | None = None

@@ -147,14 +147,20 @@ def _results(checkpoint: Checkpoint, judged: Judged | None) -> Iterator[str]:
         yield "Nothing was evaluated before and after this training, so nothing is claimed for it.\n"
         return
     yield "In percent, with 95 % intervals over sets that share no image; the difference is paired.\n"
-    for name, values in checkpoint.after.metrics.items():
-        rows = list(_rows(name, values, checkpoint.before, judged))
+    for name in asked(checkpoint.after):
+        rows = list(_rows(name, checkpoint.after.metrics[name], checkpoint.before, judged))
         if rows:
             yield f"### {_text(name)}{_partial(name, checkpoint.after)}\n"
             yield "| metric | before | after | difference | chance | n |\n|---|---|---|---|---|---|"
             yield "\n".join(rows) + "\n"
     # a heading of its own would end the section
     yield re.sub(r"^## ", "### ", judged.gate, flags=re.MULTILINE)
+
+
+def asked(record: RunRecord) -> list[str]:
+    """What was asked for: groups, and tasks that are in none."""
+    inside = {member for members in record.groups.values() for member in members}
+    return [name for name in record.metrics if name in record.groups or name not in inside]
 
 
 def _partial(name: str, record: RunRecord) -> str:
@@ -217,16 +223,28 @@ def _source(source: Source) -> str:
 
 
 def _guard(training: Training) -> str:
-    """What the contamination guard found, in a sentence; its record in full where it found something."""
-    found = training.overlap
-    listed = [str(entry) for value in found.values() if isinstance(value, list) for entry in value]
-    if not found:
-        return "No benchmark was named to be evaluated, so none was compared with the training data.\n"
-    facts = "; ".join(f"{_text(name)}: {_brief(value)}" for name, value in found.items())
-    said = "Training data and evaluated benchmarks were compared by id, image hash, perceptual hash and caption set"
-    allowed = " **Trained with --allow-overlap.**" if training.config.get("allow_overlap") else ""
-    more = f"\n{chr(10).join('- ' + _text(entry) for entry in listed[:20])}\n" if listed and allowed else ""
-    return f"{said}: {facts}.{allowed}\n{more}"
+    """What the contamination guard found; all of what its record lists where it found something."""
+    guard = training.overlap
+    if not guard.benchmarks:
+        if training.config.get("evaluate"):
+            return "The record does not tell whether the training data were compared with what was evaluated.\n"
+        return "Nothing was to be evaluated, so the training data were compared with no benchmark.\n"
+    kinds = list(dict.fromkeys(kind for benchmark in guard.benchmarks for kind in benchmark.overlaps))
+    head = ["evaluated", "items", *(f"shared: {_text(kind)}" for kind in kinds)]
+    lines = [
+        f"Before the first step, {guard.images:,} training images, their ids and captions were compared with what is "
+        "evaluated, images by content and by looks.",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+    ]
+    for benchmark in guard.benchmarks:
+        counts = [f"{benchmark.overlaps.get(kind, 0):,}" for kind in kinds]
+        lines.append("| " + " | ".join([_text(benchmark.name), f"{benchmark.items:,}", *counts]) + " |")
+    if guard.allowed and guard.first:
+        lines += ["", "**Trained in spite of it (`--allow-overlap`)**, so the numbers above are too good. For example:"]
+        lines += [f"- {_text(f'{one.training} ~ {one.benchmark} {one.item}: {one.kind}')}" for one in guard.first]
+    return "\n".join(lines) + "\n"
 
 
 def _brief(value: Any) -> str:
@@ -241,7 +259,9 @@ def _brief(value: Any) -> str:
 
 
 def _recipe(training: Training) -> Iterator[str]:
-    settings = {name: training.config[name] for name in _SHOWN_SETTINGS if training.config.get(name) not in (None, {})}
+    unused = {"hard_negative_weight"} if training.config.get("objective") != "spec" else set()
+    known = {name: training.config.get(name) for name in _SHOWN_SETTINGS if name not in unused}
+    settings = {name: value for name, value in known.items() if value not in (None, {})}
     yield "| setting | value |\n|---|---|"
     yield "\n".join(f"| {name} | {_brief(value)} |" for name, value in settings.items())
     epochs = f", each candidate set {training.epochs:.3g} times" if training.epochs is not None else ""
@@ -256,7 +276,7 @@ def _recipe(training: Training) -> Iterator[str]:
 
 
 def _use(checkpoint: Checkpoint, address: HubAddress) -> str:
-    tasks = ",".join(checkpoint.after.metrics) if checkpoint.after else "spec_mini"
+    tasks = ",".join(asked(checkpoint.after)) if checkpoint.after else "spec_mini"
     openclip = "open_clip_model.safetensors" in checkpoint.content
     model = "open_clip --model_args model_name" if openclip else "hf_dual_encoder --model_args pretrained"
     python = (

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.record import write_record
 from minchange_eval.hub.checkpoint import read_checkpoint
+from minchange_eval.trainers.clip.guard import Benchmark, GuardResult, Overlap
 from minchange_eval.trainers.clip.training_record import TrainedOn
 from tests.hub.client_process import Person
 from tests.hub.made_checkpoint import run_of, write_checkpoint
@@ -113,12 +114,30 @@ def test_an_early_stop_and_an_allowed_overlap_are_on_the_card(ada: Person, tmp_p
         "stopped": "zero-shot accuracy 0.41 under the floor of 0.50",
         "planned_steps": 400,
         "config": {"allow_overlap": True},
-        "overlap": {"images": ["spec_mini_train 12 = spec_mini 3"], "captions": []},
+        "overlap": GuardResult(
+            images=1_800,
+            benchmarks=(Benchmark(name="spec_mini", fingerprint="f" * 64, items=600, overlaps={"image": 1}, alike=0),),
+            first=(Overlap(kind="image", training="spec_mini_train 12", benchmark="spec_mini", item="count/3"),),
+            allowed=True,
+        ).model_dump(mode="json"),
     }
     card = card_of(ada, write_checkpoint(tmp_path / "clip-spec", **changes))
     assert "**The training ended early**, at step 40 of 400: zero-shot accuracy 0.41 under the floor of 0.50." in card
-    assert "**Trained with --allow-overlap.**" in card
-    assert "- spec\\_mini\\_train 12 = spec\\_mini 3" in card
+    assert "| spec\\_mini | 600 | 1 |" in card
+    assert "**Trained in spite of it (`--allow-overlap`)**, so the numbers above are too good." in card
+    assert "- spec\\_mini\\_train 12 ~ spec\\_mini count/3: image" in card
+
+
+def test_a_clean_comparison_is_on_the_card_and_none_is_claimed_where_none_was_made(ada: Person, tmp_path: Path) -> None:
+    benchmark = Benchmark(name="spec_mini", fingerprint="f" * 64, items=600, overlaps={"image": 0, "id": 0}, alike=2)
+    clean = GuardResult(images=1_800, benchmarks=(benchmark,)).model_dump(mode="json")
+    compared = card_of(ada, write_checkpoint(tmp_path / "compared", overlap=clean))
+    assert (
+        "| evaluated | items | shared: image | shared: id |\n|---|---|---|---|\n| spec\\_mini | 600 | 0 | 0 |"
+        in compared
+    )
+    untold = card_of(ada, write_checkpoint(tmp_path / "untold", config={"evaluate": ["spec_mini"]}))
+    assert "does not tell whether the training data were compared with what was evaluated" in untold
 
 
 def test_what_others_wrote_is_no_markup_on_a_card(ada: Person, tmp_path: Path) -> None:
