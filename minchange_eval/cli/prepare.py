@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   minchange-eval prepare med --source hallu_med              a clone of github.com/beccabai/hallu_med
   minchange-eval prepare med_real --source hallu_med --images "MMVP Images"
   minchange-eval prepare vsr --source visual-spatial-reasoning/data/splits --images coco
+  minchange-eval prepare mine --like spec --source DIR       candidate sets of your own in SPEC's layout
   minchange-eval prepare mine --source hub:owner/name@main   what `push dataset` wrote, or a folder of it
 
 The store is $MINCHANGE_HOME/store, by default in the user's cache folder. HF_HUB_OFFLINE=1 is obeyed.
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file or folder of the release, or a data set that was pushed to the Hub",
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images that the source only names")
+    parser.add_argument("--like", metavar="RELEASE", help="the source is data of your own in this release's layout")
     parser.add_argument("--force", action="store_true", help="replace what is prepared already")
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave broken rows out and count them in the card, with the reason"
@@ -51,18 +53,21 @@ def run(args: argparse.Namespace) -> int:
     from minchange_eval.data.prepare import prepare
     from minchange_eval.data.releases import find_release
 
-    if len(args.names) > 1 and (args.source or args.images):
-        raise UsageError("--source and --images belong to one data set: prepare several without them, or one at a time")
+    if len(args.names) > 1 and (args.source or args.images or args.like):
+        raise UsageError(
+            "--source, --images and --like belong to one data set: prepare several without them, or one at a time"
+        )
     source = _source(args)
     if source is None or (isinstance(source, Path) and not is_published(source)):  # else any name may be given to it
         for name in args.names:
-            find_release(name)  # a misspelt second name is said before an hour of work on the first
+            find_release(args.like or name)  # a misspelt second name is said before an hour of work on the first
     for name in args.names:
         began = time.time()
         store = prepare(
             name,
             source,
             images=args.images,
+            like=args.like,
             force=args.force,
             skip_broken=args.skip_broken,
             progress=partial(shown, name, "items"),

@@ -37,6 +37,7 @@ def prepare(
     source: Path | HubSource | None = None,
     *,
     images: Path | None = None,
+    like: str | None = None,
     force: bool = False,
     skip_broken: bool = False,
     progress: Progress | None = None,
@@ -48,6 +49,7 @@ def prepare(
         source: file or folder; a published data set (data/parquet_layout.py) in a folder or on the Hub; None downloads
             a release from the Hub where it is there, or draws generated data.
         images: folder of images, for a release whose source holds only the questions.
+        like: the release whose layout the source has, for data of one's own under a name of their own.
         force: replace what is there; it stays usable until the new store is complete.
         skip_broken: leave broken rows out and count them in the card, instead of stopping at the first.
         progress: wraps the items as they are written, with their expected number.
@@ -59,11 +61,13 @@ def prepare(
             last byte, what was published.
     """
     if isinstance(source, HubSource) or (source is not None and is_published(source)):
-        if images is not None or skip_broken:
-            raise UsageError(f"{name}: a published data set is whole or refused; leave out --images and --skip-broken")
+        if images is not None or skip_broken or like is not None:
+            raise UsageError(
+                f"{name}: a published data set is whole or refused; leave out --images, --skip-broken and --like"
+            )
         locate = partial(_located_published, name, source)
     else:
-        locate = partial(_located, find_release(name), source, images)
+        locate = partial(_located, _own(name, like, source) if like else find_release(name), source, images)
     if not force:
         with suppress(NotPreparedError):
             return Store.open(name)
@@ -102,6 +106,25 @@ def open_or_prepare(name: str) -> Store:
     if store.card.origin and not store.card.verified and is_release(name):
         _log.warning("%s is what %s calls so; it is not verified to be %s", name, store.card.source, name)
     return store
+
+
+def _own(name: str, like: str, source: Path | None) -> Release:
+    """Data of one's own in the layout of a release: nothing that is known of the release is known of them."""
+    layout = find_release(like)
+    if is_release(name):
+        raise UsageError(f"{name} --like {like}: {name} is a data set of its own; choose another name")
+    if layout.synthetic or source is None:
+        raise UsageError(f"{name} --like {like}: expected --source PATH and a data set that is read from files")
+    return Release(
+        name=name,
+        kind=layout.kind,
+        title=f"{name}, in the layout of {like}",
+        licence="",
+        subsets=layout.subsets,
+        read=layout.read,
+        how_to_get=f"expected the layout of {like}: {layout.how_to_get}",
+        needs_images=layout.needs_images,
+    )
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from importlib.metadata import EntryPoint, entry_points
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.data.release import Release
-from minchange_eval.data.releases import med, spec, vismin, vsr
+from minchange_eval.data.releases import med, spec, vismin, vismin_train, vsr
 
 ENTRY_POINT_GROUP = "minchange_eval.datasets"
 
 OFFICIAL: dict[str, Callable[[], Release]] = {
     "spec": spec.release,
     "vismin": vismin.release,
+    "vismin_train": vismin_train.release,
     "med": med.med,
     "med_real": med.med_real,
     "vsr": vsr.release,
