@@ -168,7 +168,9 @@ def write_checkpoint_folder(encoder: Encoder, folder: Path, dtype: str = "fp32")
             _write(plan, new, torch_dtype(dtype))
             names = tuple(sorted(file.name for file in new.iterdir()))
             _write_json(new / _NAMES, names)
+            readable = (new / _NAMES).stat().st_mode  # safetensors makes files that only their owner may read
             for file in new.iterdir():
+                file.chmod(readable)
                 sync(file)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.model_adapters.encoder import Encoder
+from minchange_eval.trainers.clip.layouts import finish_moving
 
 UNTRAINED = "random"  # the `pretrained` that asks for an architecture of open_clip without weights
 TRAINABLE_KINDS = ("clip", "siglip", "siglip2")  # of transformers; the others have no learned temperature or no pairs
@@ -37,6 +39,8 @@ def load_for_training(
         UsageError: no such model, tag or file; a kind that cannot be trained here; an activation that is a guess.
         ModelError: the weights do not fit the architecture, or cannot be loaded.
     """
+    if Path(model).is_dir():
+        finish_moving(Path(model))
     loader = _LOADERS.get(adapter)
     if loader is None:
         raise UsageError(f"adapter={adapter}: expected one of {', '.join(_LOADERS)}")
@@ -108,7 +112,6 @@ class TwoTowers(nn.Module):
         lock_text: the text tower keeps its weights.
         freeze_batch_norm: batch norms use the statistics that they have and leave them as they are, so that a row's
             embedding does not depend on its batch; their scales and shifts are still trained.
-        with_bias: whether the loss reads `bias`; if not it is frozen, since a parameter without gradient stalls DDP.
 
     Raises:
         UsageError: nothing is left to train.
@@ -121,7 +124,6 @@ class TwoTowers(nn.Module):
         lock_image: bool = False,
         lock_text: bool = False,
         freeze_batch_norm: bool = False,
-        with_bias: bool = True,
     ) -> None:
         super().__init__()
         if lock_image and lock_text:
@@ -131,7 +133,7 @@ class TwoTowers(nn.Module):
         self._locked = tuple(name for name, locked in (("image", lock_image), ("text", lock_text)) if locked)
         self._freeze_batch_norm = freeze_batch_norm
         for name, parameter in self.model.named_parameters():
-            if name.startswith(CAPTIONER) or _tower(name) in self._locked or (name == "logit_bias" and not with_bias):
+            if name.startswith(CAPTIONER) or _tower(name) in self._locked:
                 parameter.requires_grad_(False)
         self.train(self.model.training)
 

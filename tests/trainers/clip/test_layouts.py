@@ -428,6 +428,14 @@ def test_weights_can_be_stored_in_half_precision(tmp_path: Path, dtype: str, sto
     assert (both[0] - both[1]).abs().max() < 1e-5
 
 
+def test_every_file_is_as_readable_as_any_that_this_user_makes(
+    written: Callable[[str], tuple[Encoder, Path, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    _, folder, _ = written("transformers:clip-gelu")
+    assert {file.stat().st_mode for file in folder.iterdir()} == {(tmp_path / "file").stat().st_mode}
+
+
 def test_tensors_that_share_memory_are_written_under_each_name() -> None:
     tensor = torch.arange(6.0).view(2, 3)
     stored = storable({"a": tensor, "b": tensor, "c": tensor[:1], "d": tensor.T}, torch.float32)
@@ -500,7 +508,10 @@ def test_a_checkpoint_that_is_half_moved_loads_nowhere_until_the_move_is_complet
         else:
             with pytest.raises(UsageError):
                 loaded(layout, tmp_path / "to")
-    finish_moving(tmp_path / "to")
+    if moves % 2:
+        finish_moving(tmp_path / "to")
+    else:
+        load_for_training(str(tmp_path / "to"))  # completes it too
     for layout in ("open_clip", "transformers"):
         row = embeddings(loaded(layout, tmp_path / "to"), PLAIN)[0]
         assert (row - embeddings(encoder, PLAIN)[0]).abs().max() < 1e-5
