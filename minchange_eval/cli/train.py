@@ -7,10 +7,12 @@ import os
 import sys
 import time
 import types
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
+from minchange_eval.cli.progress import shown
 from minchange_eval.core.errors import ExitCode, MinchangeError, UsageError
 
 if TYPE_CHECKING:
@@ -105,15 +107,15 @@ def _add_flag(group: Any, name: str, field: Any) -> None:
 
     flag = flag_of(name)
     description = str(field.description).replace("%", "%%")
-    shown = f"{description}{_default(field)}"
+    explained = f"{description}{_default(field)}"
     if bool in (field.annotation, *get_args(field.annotation)):
-        group.add_argument(flag, dest=f"set_{name}", action=argparse.BooleanOptionalAction, help=shown)
+        group.add_argument(flag, dest=f"set_{name}", action=argparse.BooleanOptionalAction, help=explained)
         if "_" in name:
             group.add_argument(
                 f"--{name}", dest=f"set_{name}", action=argparse.BooleanOptionalAction, help=argparse.SUPPRESS
             )
         return
-    group.add_argument(flag, dest=f"set_{name}", metavar=_metavar(field), help=shown)
+    group.add_argument(flag, dest=f"set_{name}", metavar=_metavar(field), help=explained)
     if "_" in name:
         group.add_argument(f"--{name}", dest=f"set_{name}", help=argparse.SUPPRESS)
 
@@ -170,7 +172,9 @@ def _run(args: argparse.Namespace) -> int:
     from minchange_eval.trainers.clip.loop import Hooks, train_clip
 
     evaluator = _evaluator(config) if config.evaluate else None
-    finished = train_clip(config, Hooks(evaluator, _Progress(), _say), force=args.force)
+    finished = train_clip(
+        config, Hooks(evaluator, _Progress(), _say, partial(shown, "contamination guard", "images")), force=args.force
+    )
     if finished is not None:
         _show(finished)
     return ExitCode.OK

@@ -240,7 +240,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def _said(error: ValidationError, file: Path | None, flags: Mapping[str, Any]) -> str:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda one: one["type"] == "missing")  # what was given and is wrong comes first
     name = str(first["loc"][0]) if first["loc"] else ""
     where = flag_of(name) if name in flags else f"{file or 'train clip'}: {name}" if name else str(file or "train clip")
     message = str(first["msg"]).removeprefix("Value error, ")

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from minchange_eval import __version__
+from minchange_eval.audit.collection import Progress
+from minchange_eval.audit.hash_file import HashFile
 from minchange_eval.core.errors import ExitCode, MinchangeError, ModelError, UsageError
 from minchange_eval.core.record import RunRecord, read_record
 from minchange_eval.model_adapters.arithmetic import hardware, same_bits
@@ -26,6 +28,7 @@ from minchange_eval.trainers.clip.batches import Batch
 from minchange_eval.trainers.clip.config import TrainConfig
 from minchange_eval.trainers.clip.evaluations import Evaluations, Evaluator, measured
 from minchange_eval.trainers.clip.gather import World
+from minchange_eval.trainers.clip.guard import guard
 from minchange_eval.trainers.clip.layouts import WrittenCheckpoint, write_checkpoint_folder
 from minchange_eval.trainers.clip.loader import BatchStream, TrainingData
 from minchange_eval.trainers.clip.objectives import OBJECTIVES, Objective
@@ -70,11 +73,13 @@ class Hooks:
         evaluator: builds what scores the model on `config.evaluate`; None where no tasks are asked.
         on_step: after each step.
         say: one line for the user.
+        progress: wraps the training images as the contamination guard looks at them.
     """
 
     evaluator: Callable[[Path], Evaluator] | None = None
     on_step: Callable[[StepReport], None] = field(default=lambda report: None)
     say: Callable[[str], None] = field(default=lambda line: None)
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -210,9 +215,9 @@ class _Training:
         facts = self._facts
         evaluator = self._hooks.evaluator(self._output / RECORDS) if self._hooks.evaluator else None
         self._evaluations = Evaluations(self._config, evaluator, self._hooks.say)
-        self._overlap = facts.overlap if facts else {}
         if facts:
             require_same_data(facts, self._described_data())
+        self._overlap = facts.overlap if facts else self._guarded(evaluator.datasets if evaluator else ())
         if self._data.cut_captions:
             self._hooks.say(self._data.cut_captions)
         self._log = RunLog(
@@ -221,6 +226,21 @@ class _Training:
             facts.log_bytes if facts else 0,
             tensorboard=self._config.tensorboard,
         )
+
+    def _guarded(self, benchmarks: tuple[str, ...]) -> dict[str, Any]:
+        """What the training data share with what will be evaluated."""
+        with HashFile() as kept:
+            result = guard(
+                self._data.sets,
+                self._data.pairs,
+                benchmarks,
+                allow_overlap=self._config.allow_overlap,
+                kept=kept,
+                progress=self._hooks.progress,
+            )
+        for overlap in result.first:
+            self._hooks.say(f"allowed: {overlap}")
+        return result.model_dump(mode="json")
 
     def _restore(self) -> None:
         """Go on where the last state was saved; each process gets the tensors from the first."""
