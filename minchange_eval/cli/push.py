@@ -119,7 +119,7 @@ def _checkpoint(args: argparse.Namespace, address: HubAddress, hub: Hub | None, 
     weights = checkpoint.training.weights_sha256
     return Push(
         kind="checkpoint",
-        content=checkpoint.content,
+        content=checkpoint.content_at(address),
         card=card,
         facts={"weights_sha256": weights},
         message=f"Checkpoint {weights[:12]}".rstrip(),

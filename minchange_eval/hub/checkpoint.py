@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.record import RunRecord, read_record, record_bytes
 from minchange_eval.data.store_card import StoreCard
+from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.fetch import RUNS_CODE
 from minchange_eval.hub.licences import Inherited, inherited, sources_of
 from minchange_eval.hub.manifest import CARD, MANIFEST
@@ -23,6 +24,7 @@ from minchange_eval.hub.records import public_record
 
 TRAINING = "training.json"
 BEFORE, AFTER = "records/before.jsonl", "records/after.jsonl"
+OPEN_CLIP_CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 _KNOWN = frozenset({".json", ".jsonl", ".safetensors", ".txt", ".model", ".gz"})
 _AT_HOME = frozenset({"tensorboard"})
@@ -143,6 +145,23 @@ class Checkpoint:
     content: dict[str, Path | bytes]
     before: RunRecord | None
     after: RunRecord | None
+
+    def content_at(self, address: HubAddress) -> dict[str, Path | bytes]:
+        """What goes to that address: open_clip looks for the tokenizer where its config names it, there on the Hub.
+
+        In a folder it takes the folder's own, whatever the config says (open_clip 3.3, `get_tokenizer`).
+        """
+        path = self.folder / OPEN_CLIP_CONFIG
+        if OPEN_CLIP_CONFIG not in self.content or "tokenizer_config.json" not in self.content:
+            return self.content
+        try:
+            config = json.loads(path.read_bytes())
+            if "hf_tokenizer_name" not in config["model_cfg"]["text_cfg"]:
+                return self.content
+            config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = address.repo_id
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: no config of open_clip ({error}); train again") from error
+        return {**self.content, OPEN_CLIP_CONFIG: json.dumps(config, indent=2).encode() + b"\n"}
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

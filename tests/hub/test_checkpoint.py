@@ -149,6 +149,16 @@ def test_what_others_wrote_is_no_markup_on_a_card(ada: Person, tmp_path: Path) -
     assert "x \\| \\[a\\](http://b) \\<script\\>\\\\n\\#\\# Licence: mine" in card
 
 
+def test_open_clip_finds_the_tokenizer_that_lies_beside_the_weights(ada: Person, hub: LocalHub, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "clip-spec", records=False)
+    config = {"model_cfg": {"embed_dim": 8, "text_cfg": {"hf_tokenizer_name": "/home/ada/base"}}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert ada.run("push", "checkpoint", folder, "--to", NAME).code == 0
+    pushed = json.loads(hub.repository("model", NAME).files["open_clip_config.json"].content)
+    assert pushed["model_cfg"] == {"embed_dim": 8, "text_cfg": {"hf_tokenizer_name": NAME}}
+
+
 def test_what_stays_at_home(ada: Person, hub: LocalHub, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "clip-spec")
     (folder / ".state").mkdir()
