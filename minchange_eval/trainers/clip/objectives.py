@@ -6,12 +6,13 @@
     full_sets     a candidate set         all members      L_clip(plain pairs and members)
     one_per_set   a candidate set         its anchor       L_clip(plain pairs and anchors)
 
-L_clip is the plain contrastive loss: every row of the batch is told from every other row. `vismin` and `full_sets`
-have hard negatives in the batch and nothing in the loss that knows of them; they differ in what stays together (an
-original that was edited four times is once in the batch of `vismin` and comes with all four edits; `full_sets` takes
-its four sets one by one, and where two of them meet in a batch, the original is taken for a negative of itself). `one_per_set` sees the same pictures without their hard negatives. `spec` alone has a term of
-its own: an anchor is told from the other anchors and from the hard negatives of its own set, never from those of
-another set, and set members stay out of L_clip.
+L_clip is the plain contrastive loss: every row of the batch is told from every other row. `vismin` and `full_sets` have
+hard negatives in the batch and nothing in the loss that knows of them; they differ in what stays together (an original
+that was edited four times is once in the batch of `vismin` and comes with all four edits; `full_sets` takes its four
+sets one by one, and where two of them meet in a batch, the original is taken for a negative of itself). `one_per_set`
+sees the same pictures without their hard negatives. `spec` alone has a term of its own: an anchor is told from the
+other anchors and from the hard negatives of its own set, never from those of another set, and set members stay out of
+L_clip.
 
 Under `siglip` each softmax over candidates becomes a sigmoid of each candidate, over the same candidates: L_clip
 becomes SigLIP's loss, each direction of L_hn the sum of -log sigmoid(z * logit) over the candidates in the denominator
