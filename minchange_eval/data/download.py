@@ -114,7 +114,8 @@ def _not_cached(name: str, hub: HubSource) -> str:
     why = "HF_HUB_OFFLINE is set" if is_offline() else "the Hub could not be reached"
     return (
         f"{name} is not prepared, {why} and its cache does not hold hub:{hub.repo_id}@{hub.revision}; run with "
-        f"network, or name a commit that was fetched before: minchange-eval prepare {name} --source hub:{hub.repo_id}@COMMIT"
+        "network, or name a commit that was fetched before: "
+        f"minchange-eval prepare {name} --source hub:{hub.repo_id}@COMMIT"
     )
 
 

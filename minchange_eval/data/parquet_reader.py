@@ -15,7 +15,7 @@ from minchange_eval.core.items import BytesImage, Item
 from minchange_eval.data.parquet_layout import DATA_FOLDER, Manifest, PushedFile
 from minchange_eval.data.store import item_of
 
-_ROWS_AT_ONCE = 16
+_BUFFER_BYTES = 2**16  # of each column: else a whole row group of each subset would lie in memory
 _MOST_BYTES = 2**30  # of one row group, unpacked; ours have 16 MiB or one row
 
 
@@ -90,7 +90,7 @@ def _rows(folder: Path, manifest: Manifest, subset: str) -> Iterator[tuple[str, 
             continue
         path, row = folder / file.path, 0
         try:
-            for batch in _opened(path).iter_batches(_ROWS_AT_ONCE, use_threads=False):
+            for batch in _opened(path).iter_batches(1, use_threads=False):
                 for values in batch.to_pylist():
                     yield f"{path} row {row}", values
                     row += 1
@@ -103,7 +103,7 @@ def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is no Parquet file ({error}); get it again") from error
     groups = range(file.metadata.num_row_groups)

@@ -19,7 +19,7 @@ from minchange_eval.data.store import Store
 FILE_BYTES = 256 * 2**20  # of images in one file: what is sent again after a broken connection
 GROUP_BYTES = 16 * 2**20  # of images in one row group: bounds the memory of writing, and of the Hub's viewer
 GROUP_ROWS = 512
-_PAGE_ROWS = 16  # how often the page size is looked at: pages of single images, so that one row can be read by itself
+_PAGE_ROWS = 1  # how often the page size is looked at: pages of single images, so that one row can be read by itself
 
 
 @dataclass(frozen=True)
