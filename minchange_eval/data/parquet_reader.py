@@ -16,6 +16,7 @@ from minchange_eval.data.parquet_layout import DATA_FOLDER, Manifest, PushedFile
 from minchange_eval.data.store import item_of
 
 _BUFFER_BYTES = 2**16  # of each column: else a whole row group of each subset would lie in memory
+_BATCH_BYTES = 2**20  # held of each subset, or one row
 _MOST_BYTES = 2**30  # of one row group, unpacked; ours have 16 MiB or one row
 
 
@@ -89,8 +90,9 @@ def _rows(folder: Path, manifest: Manifest, subset: str) -> Iterator[tuple[str, 
         if file.subset != subset:
             continue
         path, row = folder / file.path, 0
+        rows_at_once = min(64, max(1, _BATCH_BYTES * file.rows // max(1, path.stat().st_size)))
         try:
-            for batch in _opened(path).iter_batches(1, use_threads=False):
+            for batch in _opened(path).iter_batches(rows_at_once, use_threads=False):
                 for values in batch.to_pylist():
                     yield f"{path} row {row}", values
                     row += 1
