@@ -109,6 +109,11 @@ class Started:
             os.killpg(self.pid, signal.SIGKILL)
         return self.done()
 
+    def interrupt(self) -> Done:
+        """As Ctrl-C does."""
+        os.kill(self.pid, signal.SIGINT)
+        return self.done()
+
     def done(self) -> Done:
         code = int(self.commands._line())
         return Done(code, *(path.read_text(errors="replace") for path in (self.out, self.err)))

@@ -137,6 +137,17 @@ def test_killed_at_any_point_the_same_command_ends_with_every_file_once(
     assert len(hub.requests("^PUT")) <= 2  # the one that the kill cut off may have arrived
 
 
+def test_interrupted_it_says_that_it_goes_on_and_does(ada: Person, hub: LocalHub, folder: Path) -> None:
+    fault = hub.fault("^PUT", wait_s=0.3)
+    started = ada.start("push", "checkpoint", folder, "--to", NAME)
+    assert fault.held.wait(20)
+    stopped = started.interrupt()
+    assert stopped.code == 130
+    assert stopped.line == "interrupted; what was complete is kept, run it again to go on"
+    assert push(ada, folder).code == 0
+    require_whole(hub.repository("model", NAME), folder)
+
+
 def test_what_was_sent_before_a_kill_is_not_sent_again(ada: Person, hub: LocalHub, folder: Path) -> None:
     fault = hub.fault("/commit/main", wait_s=0.3, status=500)
     started = ada.start("push", "checkpoint", folder, "--to", NAME)
