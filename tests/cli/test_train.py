@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from minchange_eval.core.record import read_record
 from tests.cli.runs import Runner
-from tests.cli.tiny_training import Trainings, make_model, make_store
+from tests.cli.tiny_training import Trainings, make_model, make_pictures, make_store
 
 WEIGHTS = "open_clip_model.safetensors"
 STEPS = 7
@@ -239,6 +241,69 @@ def test_accumulated_steps_give_the_weights_of_whole_ones(
     parts, whole = load_file(tmp_path / "out" / WEIGHTS), load_file(undisturbed / WEIGHTS)
     for name, weights in whole.items():
         torch.testing.assert_close(parts[name], weights, rtol=1e-4, atol=1e-5)
+
+
+def test_zero_shot_accuracy_under_the_floor_ends_the_training_with_the_weights_before(
+    trainings: Trainings, tmp_path: Path
+) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    asked = ("--zero-shot", str(pictures), "--zero-shot-floor", "0.01", "--evaluate-every", "2")
+    forget = "[weights.data.zero_() for weights in args[1].model.parameters()]"
+    run = trainings.run(tmp_path / "out", *asked, before=at_call("zero_shot.ZeroShot.__call__", 3, forget))
+    assert run.code == 0, run.output
+    assert "zero-shot accuracy fell to 0.000 at step 4, under zero_shot_floor=0.01; the weights of step 2 are kept" in (
+        run.output
+    )
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert (record["steps"], record["planned_steps"]) == (2, STEPS)
+    assert set(record["evaluations"]) == {"0", "2", "4"}
+    assert any(bool(tensor.any()) for tensor in load_file(tmp_path / "out" / WEIGHTS).values())
+
+
+def test_a_floor_above_the_model_as_given_is_refused(trainings: Trainings, tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    asked = ("--zero-shot", str(pictures), "--zero-shot-floor", "0.99", "--evaluate-every", "2")
+    run = trainings.run(tmp_path / "out", *asked)
+    assert run.code == 2
+    assert "zero_shot_floor=0.99: the model as given has" in run.output.splitlines()[-1]
+
+
+def test_tasks_are_evaluated_before_during_and_after_and_a_signal_in_between_loses_nothing(
+    trainings: Trainings, chat_suite: Path, tmp_path: Path
+) -> None:
+    if not (trainings.home / "store" / "vismin_mini").exists():
+        shutil.copytree(chat_suite / "store" / "vismin_mini", trainings.home / "store" / "vismin_mini")
+    asked = ("--evaluate", "vismin_mini_object", "--evaluate-every", "4")
+    signal = at_call("evaluations.measured", 2, "os.kill(os.getpid(), signal.SIGTERM)")
+    run = trainings.run(tmp_path / "out", *asked, before=signal)
+    assert run.code == 130, run.output
+    run = trainings.run(tmp_path / "out", *asked)
+    assert run.code == 0, run.output
+    assert "going on after step 4 of 7" in run.output
+    names = {path.name for path in (tmp_path / "out" / "records").iterdir()}
+    assert names == {"before.jsonl", "step_000004.jsonl", "after.jsonl"}
+    rows = run.output.splitlines()[-8:]
+    assert any(row.startswith("vismin_mini_object") for row in rows)
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert set(record["evaluations"]) == {"0", "4", "7"}
+    (benchmark,) = record["overlap"]["benchmarks"]
+    assert benchmark["name"] == "vismin_mini"
+    assert record["weights_sha256"] == read_record(tmp_path / "out" / "records" / "after.jsonl").model.weights_sha256
+
+
+def test_two_processes_evaluate_on_the_first_and_end_alike_when_one_fails(trainings: Trainings, tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    gone = (
+        "os.environ['RANK'] == '1' and (_ for _ in ()).throw("
+        "importlib.import_module('minchange_eval.core.errors').DataError('image x.png: there is no such file'))"
+    )
+    asked = ("--zero-shot", str(pictures), "--evaluate-every", "2")
+    run = trainings.run(tmp_path / "out", *asked, before=at_call("loader._read", 30, gone), processes=2)
+    assert run.code == 5, run.output
+    assert "Traceback" not in run.output
+    assert "x.png: there is no such file" in run.output
+    run = trainings.run(tmp_path / "out", *asked)  # in one process now
+    assert run.code == 0, run.output
 
 
 def test_help_is_there_without_torch() -> None:

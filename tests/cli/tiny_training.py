@@ -72,6 +72,15 @@ def _png(colour: str, number: int) -> bytes:
     return file.getvalue()
 
 
+def make_pictures(folder: Path) -> Path:
+    """Four pictures of each colour, in a folder for each."""
+    for colour in COLOURS:
+        (folder / colour).mkdir(parents=True)
+        for number in range(4):
+            (folder / colour / f"{number}.png").write_bytes(_png(colour, number))
+    return folder
+
+
 @dataclass(frozen=True)
 class Trainings:
     """Starts `minchange-eval train clip` as processes of their own."""

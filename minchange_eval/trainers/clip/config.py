@@ -173,8 +173,6 @@ class TrainConfig(BaseModel):
         yield from self._problems_of_data()
         if self.lock_image and self.lock_text:
             yield "lock_image and lock_text: nothing but the scale would be trained; lock one of them"
-        if self.evaluate_every and not (self.evaluate or self.zero_shot):
-            yield f"evaluate_every={self.evaluate_every}: nothing to evaluate; give evaluate or zero_shot"
         if self.zero_shot_floor is not None and not (self.zero_shot and self.evaluate_every):
             yield "zero_shot_floor: needs zero_shot, the pictures, and evaluate_every, when to look"
 

@@ -91,6 +91,8 @@ class TrainingRecord(BaseModel):
 
 def trained_on(sets: SetData | None, pairs: PairData | None) -> tuple[TrainedOn, ...]:
     """What the record says of the data."""
+    from minchange_eval.trainers.clip.sources import StorePairs
+
     of_sets = [
         TrainedOn(
             name=card.name,
@@ -104,7 +106,12 @@ def trained_on(sets: SetData | None, pairs: PairData | None) -> tuple[TrainedOn,
     ]
     of_pairs = [
         TrainedOn(
-            name=source.name, kind="pairs", fingerprint=source.fingerprint, licence=source.licence, items=len(source)
+            name=source.name,
+            kind="pairs",
+            fingerprint=source.fingerprint,
+            licence=source.licence,
+            items=len(source),
+            synthetic=isinstance(source, StorePairs) and source.store.card.synthetic,
         )
         for source in ([pairs] if pairs else [])
     ]

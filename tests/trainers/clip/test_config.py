@@ -7,6 +7,7 @@ import pytest
 from minchange_eval.core.errors import UsageError
 from minchange_eval.trainers.clip.config import GROUPS, TrainConfig, read_config
 
+ROOT = Path(__file__).parents[3]
 LEAST = {
     "model": "minchange-tiny",
     "output": "out",
@@ -65,7 +66,6 @@ def test_lists_are_comma_separated_and_none_is_nothing() -> None:
         ({"sets": "", "sets_per_batch": 0}, "nothing to train on"),
         ({"plain": "x.csv"}, "plain are given and pairs_per_batch is 0"),
         ({"lock_image": True, "lock_text": True}, "nothing but the scale"),
-        ({"evaluate_every": 5}, "nothing to evaluate"),
         ({"zero_shot_floor": 0.5}, "needs zero_shot"),
         ({"zero_shot_floor": 50}, "--zero-shot-floor: expected less than or equal to 1"),
     ],
@@ -108,3 +108,32 @@ def test_only_settings_that_decide_the_weights_count_as_changed() -> None:
     before = read_config(None, LEAST).model_dump(mode="json")
     now = read_config(None, {**LEAST, "workers": 5, "output": "moved", "seed": 3, "mix": {"count": 2}})
     assert now.changed_keys(before) == ["mix", "seed"]
+
+
+PAPER_AND_CONTROL = ("spec_paper", "full_sets_control")
+RECIPES = sorted((ROOT / "examples" / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_valid_and_its_model_has_the_activation_of_its_weights(recipe: Path) -> None:
+    from minchange_eval.model_adapters.open_clip_models import find_weights
+
+    config = read_config(recipe, {})
+    if config.adapter == "open_clip":
+        source = find_weights(config.model, config.pretrained, config.force_quick_gelu)
+        assert source.quick_gelu == (config.pretrained == "openai")
+
+
+def test_the_papers_settings_are_in_their_recipes() -> None:
+    spec, vismin = (read_config(ROOT / f"examples/train/{name}_paper.yaml", {}) for name in ("spec", "vismin"))
+    assert (spec.steps, spec.learning_rate, spec.warmup_steps, spec.schedule) == (1000, 1e-6, 800, "cosine")
+    assert (spec.pairs_per_batch, spec.hard_negative_weight) == (2048, 0.2)
+    assert (vismin.epochs, vismin.learning_rate, vismin.warmup_steps, vismin.weight_decay) == (10, 5e-6, 50, 0.1)
+    assert (vismin.beta1, vismin.beta2, vismin.epsilon, vismin.seed) == (0.9, 0.98, 1e-6, 42)
+
+
+def test_the_control_differs_from_the_recipe_that_it_controls_in_the_objective_only() -> None:
+    spec, control = (
+        read_config(ROOT / f"examples/train/{name}.yaml", {}) for name in ("spec_paper", "full_sets_control")
+    )
+    assert control.changed_keys(spec.model_dump(mode="json")) == ["objective"]
