@@ -204,7 +204,7 @@ def _require_end(path: Path, offset: int) -> None:
         file.seek(offset)
         block = file.read(_BLOCK)
     if len(block) < _BLOCK or block.strip(b"\0"):
-        said = "is damaged" if block else "is cut off"
+        said = "is damaged" if len(block) == _BLOCK else "is cut off"
         raise DataError(f"{path}: {said} at byte {offset:,} of {path.stat().st_size:,}; get it again")
 
 
