@@ -45,7 +45,7 @@ def _row(name: str) -> tuple[str, ...]:
     except DataError as error:
         return (name, "damaged", "", "", "", str(error))
     size = sum(file.size_bytes for file in card.files)
-    notes = ["synthetic"] if card.synthetic else [] if card.verified else ["not verified"]
+    notes = ["synthetic"] * card.synthetic + ["not verified"] * (not card.verified)
     if card.expected_items and card.items != card.expected_items:
         notes.append(f"of {card.expected_items:,}")
     if card.skipped:

@@ -111,7 +111,9 @@ def escaped(text: str) -> str:
     shown = printable(text).strip()
     # a word joiner, which is not seen, where an address or a name would be made a link of its own accord
     shown = re.sub(r"@(?=\w)|:(?=//)|(?<=www)\.", lambda found: f"{found[0]}\u2060", shown, flags=re.IGNORECASE)
-    shown = re.sub(r"[\\`*_{}\[\]()<>#&|~@!$]", lambda found: f"&#{ord(found[0])};", shown)
+    shown = re.sub(
+        r"[\\`*{}\[\]()<>#&|~@!$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", lambda found: f"&#{ord(found[0])};", shown
+    )
     return re.sub(r"^(\s*\d*)([-+=.:])", lambda found: f"{found[1]}&#{ord(found[2])};", shown)
 
 
