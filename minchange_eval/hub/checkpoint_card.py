@@ -267,12 +267,17 @@ def _recipe(training: Training) -> Iterator[str]:
     epochs = f", each candidate set {training.epochs:.3g} times" if training.epochs is not None else ""
     yield f"| steps | {training.steps:,} of {training.planned_steps:,}{epochs} |"
     yield f"| images | {training.images:,} |"
-    yield f"| time | {training.seconds:,.0f} s on {_text(training.device)}, {training.processes} process(es) |"
+    workers = _count(training.processes, "process", "processes")
+    yield f"| time | {training.seconds:,.0f} s on {_text(training.device)}, {workers} |"
     for part, last in training.last_losses.items():
         yield f"| {_text(part)} | {training.first_losses.get(part, float('nan')):.4f} at first, {last:.4f} at the end |"
     packages = ", ".join(f"{_text(name)} {_text(version)}" for name, version in training.packages.items())
     yield f"| packages | {packages} |\n"
     yield "All settings are in `training.json`, the loss of every step in `losses.jsonl`.\n"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _use(checkpoint: Checkpoint, address: HubAddress) -> str:

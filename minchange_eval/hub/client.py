@@ -36,6 +36,10 @@ _OF_QUOTA = re.compile(r"quota|storage|limit|too large|payment|plan\b", re.IGNOR
 _TOKEN_PAGE = "https://huggingface.co/settings/tokens"  # noqa: S105 - an address
 
 
+class NoSuchRepositoryError(UsageError):
+    """There is none of that name and type, or none that the token may see; the Hub does not tell which."""
+
+
 @dataclass
 class Hub:
     """One process's dealings with the Hub.
@@ -176,7 +180,7 @@ class _Trouble:
         if self.code == "EntryNotFound":
             return UsageError, "has no such file"
         if self.code == "RepoNotFound" or self.status == 404:
-            return UsageError, (
+            return NoSuchRepositoryError, (
                 "there is no such repository, or it is private and the token may not see it; check the name, "
                 "and the token with: hf auth whoami"
             )

@@ -18,7 +18,7 @@ from minchange_eval.core.metrics import MetricValue
 from minchange_eval.core.record import RunPart, RunRecord, digest, read_record, record_bytes
 from minchange_eval.data.download import is_offline
 from minchange_eval.hub.address import HubAddress
-from minchange_eval.hub.client import Hub
+from minchange_eval.hub.client import Hub, NoSuchRepositoryError
 from minchange_eval.hub.fetch import Entry, download, require_safe
 from minchange_eval.hub.manifest import MANIFEST, Held, Manifest, read_manifest
 from minchange_eval.hub.upload import Push, There
@@ -224,12 +224,22 @@ def record_files(address: HubAddress, hub: Hub) -> list[Path]:
         NotPreparedError: offline, and not in the cache.
         DataError: a file is not what was pushed.
     """
-    offline = is_offline()
-    kind = _repository_type(address, hub, offline)
-    revision = address.revision or "main"
+    refused: list[UsageError] = []
+    for repository_type in ("dataset", "model"):
+        try:
+            return _records_in(repository_type, address, hub)
+        except UsageError as error:
+            refused.append(error)
+    raise next((error for error in refused if not isinstance(error, NoSuchRepositoryError)), refused[0])
+
+
+def _records_in(repository_type: str, address: HubAddress, hub: Hub) -> list[Path]:
+    offline, revision = is_offline(), address.revision or "main"
+    if not offline:  # the library would take what it has for what is there
+        hub.ask(address, lambda: hub.api.repo_info(address.repo_id, repo_type=repository_type, revision=revision))
 
     def fetch(path: str, sha256: str | None) -> Path:
-        return download(hub, address, kind, revision, path, sha256, offline=offline)
+        return download(hub, address, repository_type, revision, path, sha256, offline=offline)
 
     try:
         manifest = read_manifest(fetch(MANIFEST, None).read_bytes(), address)
@@ -247,24 +257,3 @@ def record_files(address: HubAddress, hub: Hub) -> list[Path]:
         if file.size > _LARGEST:
             raise UsageError(f"{address}: {path} has {file.size:,} bytes, which no run record has; look at it first")
     return [fetch(path, file.sha256) for path, file in held.items()]
-
-
-def _repository_type(address: HubAddress, hub: Hub, offline: bool) -> str:
-    """Records lie in a data set repository, those of a training beside its weights."""
-    revision = address.revision or "main"
-
-    def look(kind: str) -> None:
-        if offline:
-            download(hub, address, kind, revision, address.path or MANIFEST, None, offline=True)
-        else:
-            hub.ask(address, lambda: hub.api.repo_info(address.repo_id, repo_type=kind, revision=revision))
-
-    try:
-        look("dataset")
-    except UsageError as error:
-        try:
-            look("model")
-        except UsageError:
-            raise error from None
-        return "model"
-    return "dataset"

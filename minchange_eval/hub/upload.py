@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # https://huggingface.co/docs/hub/storage-limits#sharing-large-datasets-and-models-on-the-hub
 FILES_PER_COMMIT = 100
 _OF_THE_HUB = frozenset({".gitattributes"})  # put there when a repository is made
+_WITH_RECORDS: tuple[Kind, ...] = ("checkpoint", "records")
 _CHUNK = 1 << 20
 
 
@@ -165,11 +166,23 @@ def look(hub: Hub, address: HubAddress, kind: Kind) -> There | None:
     hub.ask(address, hub.api.whoami)  # a wrong token is told apart from a repository that is not there
     found = hub.ask(address, lambda: _info(hub, address, REPOSITORY_TYPES[kind]))
     if found is None:
+        if kind in _WITH_RECORDS:
+            _require_name_of_one_kind(hub, address, kind)
         return None
     there = _look(hub, address, REPOSITORY_TYPES[kind], found)
     if there.manifest is not None:
         require_kind(address, there.manifest, kind)
     return there
+
+
+def _require_name_of_one_kind(hub: Hub, address: HubAddress, kind: Kind) -> None:
+    """The Hub lets a model and a data set have one name; where both hold run records, an address could mean either."""
+    other = "dataset" if REPOSITORY_TYPES[kind] == "model" else "model"
+    if hub.ask(address, lambda: _info(hub, address, other)) is not None:
+        raise UsageError(
+            f"{address}: is the name of a {other} already, and run records at {address} could be of either; "
+            "push to another name"
+        )
 
 
 def _info(hub: Hub, address: HubAddress, repository_type: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from minchange_eval.core.record import ModelDescription, comparable_bytes, read_record, write_record
 from minchange_eval.hub.records import public_record
 from tests.hub.client_process import Person
-from tests.hub.made_checkpoint import run_of
+from tests.hub.made_checkpoint import run_of, write_checkpoint
 from tests.hub.server import LocalHub
 
 NAME = "ada/records"
@@ -144,6 +144,24 @@ def test_names_that_are_not_there(ada: Person, hub: LocalHub, two: tuple[Path, P
         done = ada.run("report", address, "--format", "md")
         assert done.code == 2, address
         assert said in done.line
+
+
+def test_a_name_means_one_repository_with_records(ada: Person, hub: LocalHub, two: tuple[Path, Path]) -> None:
+    hub.make("model", NAME, {}, private=True)
+    refused = ada.run("push", "records", two[0], "--to", NAME)
+    assert refused.code == 2
+    assert "is the name of a model already" in refused.line
+    assert ("dataset", NAME) not in hub.repositories
+
+
+def test_a_data_set_of_the_same_name_does_not_hide_a_checkpoints_records(
+    ada: Person, hub: LocalHub, tmp_path: Path
+) -> None:
+    assert ada.run("push", "checkpoint", write_checkpoint(tmp_path / "clip"), "--to", "ada/clip").code == 0
+    hub.make("dataset", "ada/clip", {"data.csv": b"1"}, private=True)
+    done = ada.run("report", "hub:ada/clip", "--format", "csv")
+    assert done.code == 0, done.err
+    assert "clip-spec" in done.out
 
 
 def test_a_broken_record_is_not_pushed(ada: Person, hub: LocalHub, two: tuple[Path, Path]) -> None:
