@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,33 +157,30 @@ def spans(text: str) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_nothing_that_others_wrote_is_markup(tmp_path: Path, hostile: str) -> None:
+def kinds_of_sets(folder: Path, text: str) -> list[str]:
+    """Kinds of the tokens of a card with the text wherever others may write one."""
+    said = {"title": text, "quirks": [text], "source": text, "paper": text}
+    skipped = [SkippedRow(where=text, reason=text)]
+    item = CandidateSet(text[:50], "count", (picture(1), picture(2)), (text, f"{text}2"))
+    _, card = card_of(folder, [item], skipped=skipped, **said)
+    assert front_matter(card)["license"] == "mit"
+    return [token.type for token in spans(card.split("\n---\n", 1)[1])]
+
+
+def kinds_of_questions(folder: Path, text: str) -> list[str]:
+    item = ChoiceQuestion("q", text, (picture(1),), text, (text, f"{text}2"), (0,))
+    _, card = card_of(folder, [item])
+    (config,) = front_matter(card)["configs"]
+    assert re.fullmatch("[A-Za-z0-9_.-]+", config["config_name"])
+    return [token.type for token in spans(card.split("\n---\n", 1)[1])]
+
+
+@pytest.mark.parametrize("kinds", [kinds_of_sets, kinds_of_questions], ids=["sets", "questions"])
+def test_nothing_that_others_wrote_is_markup(tmp_path: Path, kinds: Callable[[Path, str], list[str]]) -> None:
     """The same tokens, in the same order, as a card of the same data with harmless texts in their place."""
-    kinds = {}
-    for text in ("harmless", hostile):
-        said = {"title": text, "quirks": [text], "source": text, "paper": text}
-        skipped = [SkippedRow(where=text, reason=text)]
-        items = [
-            CandidateSet(text[:50] or "x", "count", (picture(1), picture(2)), (text, f"{text}2")),
-        ]
-        _, card = card_of(tmp_path / text[:4].encode().hex(), items, skipped=skipped, **said)
-        assert front_matter(card)["license"] == "mit"
-        kinds[text] = [token.type for token in spans(card.split("\n---\n", 1)[1])]
-    assert kinds[hostile] == kinds["harmless"]
-
-
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_questions_and_names_of_subsets_are_no_markup_either(tmp_path: Path, hostile: str) -> None:
-    kinds = {}
-    for text in ("harm/less", hostile):
-        images = (picture(1),)
-        item = ChoiceQuestion("q", text, images, text, (text, f"{text}2"), (0,))
-        _, card = card_of(tmp_path / text[:4].encode().hex(), [item])
-        (config,) = front_matter(card)["configs"]
-        assert config["config_name"].replace("_", "x").replace(".", "x").replace("-", "x").isalnum()
-        kinds[text] = [token.type for token in spans(card.split("\n---\n", 1)[1])]
-    assert kinds[hostile] == kinds["harm/less"]
+    harmless = kinds(tmp_path / "harmless", "harm/less")
+    for number, hostile in enumerate(HOSTILE):
+        assert kinds(tmp_path / str(number), hostile) == harmless, hostile
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
