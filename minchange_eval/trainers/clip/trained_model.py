@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.model_adapters.encoder import Encoder
-from minchange_eval.trainers.clip.layouts import finish_moving
+from minchange_eval.trainers.clip.layouts import clear_write_errors, finish_moving
 
 UNTRAINED = "random"  # the `pretrained` that asks for an architecture of open_clip without weights
 TRAINABLE_KINDS = ("clip", "siglip", "siglip2")  # of transformers; the others have no learned temperature or no pairs
@@ -40,7 +40,8 @@ def load_for_training(
         ModelError: the weights do not fit the architecture, or cannot be loaded.
     """
     if Path(model).is_dir():
-        finish_moving(Path(model))
+        with clear_write_errors(Path(model)):
+            finish_moving(Path(model))
     loader = _LOADERS.get(adapter)
     if loader is None:
         raise UsageError(f"adapter={adapter}: expected one of {', '.join(_LOADERS)}")
