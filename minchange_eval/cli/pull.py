@@ -10,7 +10,7 @@ from minchange_eval.core.errors import ExitCode, UsageError
 EXAMPLES = """examples:
   minchange-eval pull checkpoint ada/clip-spec --out clip-spec
   minchange-eval pull checkpoint ada/clip-spec@v1 --out clip-spec
-  minchange-eval pull records ada/records@5e2f0a1 --out records
+  minchange-eval pull records ada/records@v1 --out records
   minchange-eval pull dataset ada/vismin-mini-train --out published
 
 Every file is compared with the SHA-256 that was pushed; the same command goes on after a broken connection.
