@@ -213,7 +213,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder; that of an unfinished run is gone on with")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each row (default: %(default)s)")
-    parser.add_argument("--side-by-side", type=int, default=2, help="trainings at once, each in a process; 0: in this one")
+    parser.add_argument(
+        "--side-by-side", type=int, default=2, help="trainings at once, each in a process; 0: in this one"
+    )
     parser.add_argument("--steps", type=int, help="of each training; as the recipes say unless given")
     parser.add_argument("--test-sets", type=int, default=100, help="of each subset, of held-out categories")
     parser.add_argument("--validation-sets", type=int, default=20, help="of each subset")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from table3_data import HELD_OUT_SPEC, SCENES, SPEC, VISMIN
 from table3_numbers import CLS, I2T, T2I, Difference, Places, Results, Value, family
@@ -89,7 +90,7 @@ def conclusions(results: Results, places: dict[str, Places]) -> list[Conclusion]
 def _steps(results: Results) -> Conclusion:
     """From the base to `both`, one change at a time."""
     ladder = (BASE, "one_per_set", "full_sets", "both")
-    pairs = [*zip(ladder, ladder[1:], strict=False), ("hard_negatives", "both")]
+    pairs = [*pairwise(ladder), ("hard_negatives", "both")]
     found = family([results.difference(*pair, SPEC, metric) for pair in pairs for metric in (I2T, T2I)])
     causes = (
         "Seeing the pictures and captions at all, one member of a set at a time",
@@ -109,8 +110,9 @@ def _shares(found: Sequence[Difference]) -> Iterator[str]:
         parts = [step.paired.difference / total for step in (seen, batch, loss)] if total > 0 else []
         if parts and batch.shown and min(parts) >= 0:
             yield (
-                f"Of the {points(total)} points that “both” has over the base in {NAMES[metric]}, {100 * parts[1]:.0f} % "
-                f"come with the hard negatives in the batch and {100 * parts[2]:.0f} % with the loss"
+                f"Of the {points(total)} points that “both” has over the base in {NAMES[metric]}, "
+                f"{100 * parts[0]:.0f} % come with the pictures and captions one by one, {100 * parts[1]:.0f} % with "
+                f"the hard negatives in the batch and {100 * parts[2]:.0f} % with the loss"
                 + ("." if loss.shown else " (the latter not shown to be more than nothing).")
             )
 
@@ -128,7 +130,9 @@ def _by_subset(results: Results, title: str, first: str, second: str) -> Conclus
                 if one.shown and sign * one.paired.difference > 0
             ]
             if named:
-                said.append(f"{NAMES[metric]} of “{TITLE[second]}” is {how} than of “{TITLE[first]}”: {', '.join(named)}.")
+                said.append(
+                    f"{NAMES[metric]} of “{TITLE[second]}” is {how} than of “{TITLE[first]}”: {', '.join(named)}."
+                )
         rest = [words(one.slice) for one in mine if not one.shown]
         if rest:
             said.append(f"{NAMES[metric]}, no difference shown: {', '.join(rest)}.")
@@ -177,7 +181,10 @@ def _ordinal(rank: int) -> str:
 
 
 def _axis(of: Places) -> str:
-    share = f"{percent(of.axis.value)} of {of.wrong:,} wrong choices lie on the right axis ({_range(of.axis)}, chance 33.3 %)"
+    share = (
+        f"{percent(of.axis.value)} of {of.wrong:,} wrong choices lie on the right axis "
+        f"({_range(of.axis)}, chance 33.3 %)"
+    )
     return f"the axis is learned: {share}" if of.axis.low > THIRD else f"that the axis is learned is not shown: {share}"
 
 
@@ -186,7 +193,11 @@ def _order(of: Places) -> str:
         f"of {of.on_axis:,} choices on the right axis {percent(of.order.value)} are at its right end "
         f"({_range(of.order)}, chance 50 %)"
     )
-    return f"the order is learned in part: {share}" if of.order.low > HALF else f"that the order is learned is not shown: {share}"
+    return (
+        f"the order is learned in part: {share}"
+        if of.order.low > HALF
+        else f"that the order is learned is not shown: {share}"
+    )
 
 
 def _range(value: Value) -> str:
@@ -202,7 +213,7 @@ def _elsewhere(results: Results, title: str, benchmark: str) -> Conclusion:
             here, there = ([results.value(row, name, metric) for metric in (I2T, T2I)] for name in (benchmark, SPEC))
             gap = [one.value - other.value for one, other in zip(here, there, strict=True)]
             said.append(
-                f"“{TITLE[row]}” is {points(gap[0])} (I2T) and {points(gap[1])} (T2I) points from its values on the mini "
-                "suite; other sets of other objects, so no paired test."
+                f"“{TITLE[row]}” is {points(gap[0])} (I2T) and {points(gap[1])} (T2I) points from its values on the "
+                "mini suite; other sets of other objects, so no paired test."
             )
     return Conclusion(title, tuple(said), tuple(found))

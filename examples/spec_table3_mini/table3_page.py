@@ -1,4 +1,4 @@
-"""The page of a run: one small HTML file without pictures, scripts or requests; and its numbers as JSON and Markdown."""
+"""The page of a run: one small HTML file without pictures, scripts or requests; its numbers as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
-from table3_claims import Conclusion, conclusions, percent, points, p_value, words
+from table3_claims import Conclusion, conclusions, p_value, percent, points, words
 from table3_data import HELD_OUT_SPEC, SCENES, SPEC, VISMIN
 from table3_numbers import CLS, I2T, T2I, Places, Results, Runs, Value, places
 from table3_variants import BASE, ROWS, TITLE, VARIANTS
@@ -63,7 +63,7 @@ class Curve:
 
     title: str
     note: str
-    lines: Mapping[str, Sequence[Sequence[tuple[int, float]]]]
+    lines: Mapping[str, Sequence[Sequence[tuple[float, float]]]]
     is_share: bool = False
 
 
@@ -75,7 +75,8 @@ def write_page(output: Path, runs: Runs) -> None:
         runs: row -> a record for each seed.
     """
     results = Results(runs)
-    sets = {item.set_id: cast("CandidateSet", item) for item in Store.open(SPEC).items("relative_spatial")}
+    stored = (cast("CandidateSet", item) for item in Store.open(SPEC).items("relative_spatial"))
+    sets = {item.set_id: item for item in stored}
     located = {row: places(records, SPEC, sets) for row, records in runs.items()}
     found = conclusions(results, located)
     tables = list(_tables(results))
@@ -83,7 +84,11 @@ def write_page(output: Path, runs: Runs) -> None:
     about = _about(output, folders)
     page = _html(tables, found, located, _curves(folders), about)
     write_whole(output / "index.html", [page.encode()])
-    numbers = {"about": about, "tables": [_as_json(one) for one in tables], "conclusions": [_as_json(one) for one in found]}
+    numbers = {
+        "about": about,
+        "tables": [_as_json(one) for one in tables],
+        "conclusions": [_as_json(one) for one in found],
+    }
     write_whole(output / "numbers.json", [json.dumps(numbers, indent=1, ensure_ascii=False).encode()])
     write_whole(output / "table.md", ["\n".join(_markdown(tables[0])).encode() + b"\n"])
 
@@ -117,7 +122,11 @@ def _curves(folders: Mapping[str, Sequence[Path]]) -> list[Curve]:
     looks = {row: [_looks(folder) for folder in of] for row, of in folders.items()}
     curves = []
     for name, title, note in (
-        ("clip", "L_clip", "Rows have other candidates to be told apart, so the height of one says nothing of another."),
+        (
+            "clip",
+            "L_clip",
+            "Rows have other candidates to be told apart, so the height of one says nothing of another.",
+        ),
         ("hard_negative", "L_hn", "Of an anchor among the other anchors and its own hard negatives."),
     ):
         lines = {
@@ -248,7 +257,14 @@ def drawn(number: int, curve: Curve) -> Markup:
         mean = [(of[0][place][0], sum(seed[place][1] for seed in of) / len(of)) for place in range(len(of[0]))]
         lines.append(_polyline(mean, most_steps, most, f"mean row-{row}"))
     inner = element(
-        "svg", *lines, x=f"{LEFT}%", y=TOP, width=f"{WIDE}%", height=plot, viewBox="0 0 1000 1000", preserveAspectRatio="none"
+        "svg",
+        *lines,
+        x=f"{LEFT}%",
+        y=TOP,
+        width=f"{WIDE}%",
+        height=plot,
+        viewBox="0 0 1000 1000",
+        preserveAspectRatio="none",
     )
     name = f"curve-{number}"
     return element(
@@ -265,7 +281,7 @@ def drawn(number: int, curve: Curve) -> Markup:
     )
 
 
-def _polyline(points_: Iterable[tuple[int, float]], most_steps: int, most: float, class_: str) -> Markup:
+def _polyline(points_: Iterable[tuple[float, float]], most_steps: float, most: float, class_: str) -> Markup:
     places_ = " ".join(f"{1000 * step / most_steps:.0f},{1000 * (1 - value / most):.0f}" for step, value in points_)
     return element("polyline", points=places_, class_=class_, vector_effect="non-scaling-stroke")
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from minchange_eval.core.items import BytesImage, CandidateSet
 from minchange_eval.core.outcomes import QueryOutcome
 from minchange_eval.core.queries import Direction
+from minchange_eval.core.record import ModelDescription, RunRecord, TaskRecord, make_record
 from minchange_eval.data.store import write_store
 from minchange_eval.data.store_card import StoreCard
 from minchange_eval.generators.procedural.suite import draw_spec, draw_vismin
@@ -42,11 +44,12 @@ def small_run(example: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             ("vismin_mini", draw_vismin(0, 2, 64)),
         ):
             write_store(name, items, card=StoreCard(name=name, source="tests", synthetic=True))
-        run.run(run.arguments(SMALL + ["--output", str(output)]))
+        run.run(run.arguments([*SMALL, "--output", str(output)]))
         yield output
 
 
-SMALL = "--seeds 1 --side-by-side 0 --steps 2 --test-sets 2 --validation-sets 2 --scenes 6 --plain 80".split()
+SIZES = {"seeds": 1, "side-by-side": 0, "steps": 2, "test-sets": 2, "validation-sets": 2, "scenes": 6, "plain": 80}
+SMALL = [f"--{name}={size}" for name, size in SIZES.items()]
 
 
 def numbers(output: Path) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_numbers(small_
 
     before = numbers(small_run)
     trained = sorted(path.stat().st_mtime_ns for path in small_run.glob("models/*/training.json"))
-    run.run(run.arguments(SMALL + ["--output", str(small_run)]))
+    run.run(run.arguments([*SMALL, "--output", str(small_run)]))
     assert sorted(path.stat().st_mtime_ns for path in small_run.glob("models/*/training.json")) == trained
     assert {**numbers(small_run), "about": None} == {**before, "about": None}
 
@@ -112,3 +115,106 @@ def test_one_per_set_has_as_many_members_of_each_subset_in_a_step_as_the_control
         ]
 
     assert counts("one_per_set", "anchor") == counts("full_sets", "all") == [{n: 2 * k for n, k in SPEC_K.items()}] * 6
+
+
+def outcome(set_id: str, query: int, chosen: int, direction: str = "i2t", k: int = 4) -> QueryOutcome:
+    """A query of which the candidate at a place was chosen; candidates in the order of the set."""
+    return QueryOutcome(
+        query_id=f"{set_id}/{direction}/{query}",
+        item_id=set_id,
+        subset="relative_spatial",
+        direction=Direction(direction),
+        candidates=k,
+        answers=(query,),
+        scores=tuple(float(place == chosen) for place in range(k)),
+        scored="pairs",
+        images=(f"{set_id}-{query}",) if direction == "i2t" else tuple(f"{set_id}-{place}" for place in range(k)),
+        hit=query == chosen,
+        unscored=False,
+        tie=False,
+        near_tie=False,
+    )
+
+
+def record(chosen: list[list[int]]) -> RunRecord:
+    """A model's choices on sets of left, right, above, below: [sets, queries], the same in both directions."""
+    outcomes = [
+        outcome(f"set-{number}", query, choice, direction)
+        for number, choices in enumerate(chosen)
+        for query, choice in enumerate(choices)
+        for direction in ("i2t", "t2i")
+    ]
+    task = TaskRecord(
+        name="made",
+        kind="sets",
+        dataset="made",
+        subsets=("relative_spatial",),
+        fingerprint="f",
+        items=len(chosen),
+        items_in_full=len(chosen),
+        queries=len(outcomes),
+    )
+    return make_record([task], {"made": outcomes}, ModelDescription(adapter="open_clip", name="made"))
+
+
+RIGHT, SWAPPED, OTHER_AXIS = [0, 1, 2, 3], [1, 0, 3, 2], [2, 2, 0, 0]
+
+
+def test_a_wrong_choice_on_the_right_axis_is_told_from_one_on_the_other(example: None) -> None:
+    from table3_numbers import places
+
+    image = BytesImage("a", b"")
+    sets = {
+        f"set-{n}": CandidateSet(
+            f"set-{n}",
+            "relative_spatial",
+            (image,) * 4,
+            tuple("abcd"),
+            facts={"values": ["left", "right", "above", "below"]},
+        )
+        for n in range(4)
+    }
+    found = places([record([RIGHT, SWAPPED, OTHER_AXIS, SWAPPED])], "made", sets)
+    assert found.wrong == 24
+    assert found.axis.value == pytest.approx(16 / 24)
+    assert found.on_axis == 24
+    assert found.order.value == pytest.approx(8 / 24)
+
+
+def test_seeds_are_added_up_within_a_set_and_are_no_further_sets(example: None) -> None:
+    from table3_numbers import I2T, Results
+
+    half = [RIGHT, SWAPPED] * 8
+    once = Results({"base": [record(half)], "row": [record(half)]})
+    thrice = Results({"base": [record(half)], "row": [record(half)] * 3})
+    one, three = (results.value("row", "made", I2T) for results in (once, thrice))
+    assert (one.value, one.low, one.high) == (three.value, three.low, three.high)
+    assert three.seeds == (0.5, 0.5, 0.5)
+
+
+def test_a_difference_is_shown_only_where_the_test_holds_and_every_seed_has_its_sign(example: None) -> None:
+    from table3_claims import claim
+    from table3_numbers import I2T, Results, family
+
+    low, high = record([SWAPPED] * 20), record([RIGHT] * 20)
+    few = record([RIGHT] * 2 + [SWAPPED] * 18)
+    runs = {"base": [few], "full_sets": [high, high, high], "both": [high, high, low], "one_per_set": [few, few, few]}
+    results = Results(runs)
+    clear, mixed, none = (
+        family([results.difference("base", row, "made", I2T)])[0] for row in ("full_sets", "both", "one_per_set")
+    )
+    assert clear.shown
+    assert "is higher than" in claim(clear)
+    assert mixed.holm < 0.05
+    assert not mixed.shown
+    assert "not shown" in claim(mixed)
+    assert not none.shown
+    assert "+0.0 points" in claim(none)
+
+
+def test_rows_that_are_not_shown_to_be_worse_than_the_best_are_marked_with_it(example: None) -> None:
+    from table3_numbers import I2T, Results
+
+    low, high, nearly = record([SWAPPED] * 20), record([RIGHT] * 20), record([RIGHT] * 19 + [SWAPPED])
+    column = Results({"base": [low], "full_sets": [nearly] * 3, "both": [high] * 3}).column("made", I2T)
+    assert [row for row, value in column.items() if value.best] == ["full_sets", "both"]
