@@ -108,8 +108,8 @@ class TrainingData:
         place = (key.source, self._place(key))
         image = self._kept.get(place)
         if image is None:
+            source = self._image(key)
             try:
-                source = self._image(key)
                 image = self.encoder.prepare_image(decode(_read(source), source.name))
             except DataError as error:
                 raise DataError(f"{self._where(key)}: {error}; {self._mend(key)}") from error
