@@ -16,17 +16,24 @@ THIRD, HALF = 1 / 3, 1 / 2
 
 
 @dataclass(frozen=True)
+class Sentence:
+    """One sentence, from the numbers of this run, and those numbers."""
+
+    words: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
 class Conclusion:
     """One question and its answer.
 
     Attributes:
         title: what is asked.
-        sentences: each from the numbers of this run.
-        differences: the paired tests that they rest on, adjusted together.
+        differences: the paired tests that the sentences rest on, adjusted together.
     """
 
     title: str
-    sentences: tuple[str, ...]
+    sentences: tuple[Sentence, ...]
     differences: tuple[Difference, ...] = ()
 
 
@@ -56,14 +63,19 @@ def evidence(one: Difference) -> str:
     )
 
 
-def claim(one: Difference) -> str:
-    """A difference in words; without a claim where it is not shown."""
+def claim(one: Difference, cause: str = "") -> Sentence:
+    """A difference in words; without a claim where it is not shown.
+
+    Args:
+        cause: what was changed, to begin with.
+    """
     what = f"{NAMES[one.metric]}{f' of {words(one.slice)}' if one.slice else ''}"
     first, second = TITLE[one.first], TITLE[one.second]
-    if not one.shown:
-        return f"{what}: not shown that “{second}” and “{first}” differ ({evidence(one)})."
-    more = "higher" if one.paired.difference > 0 else "lower"
-    return f"{what}: “{second}” is {more} than “{first}” ({evidence(one)})."
+    said = f"{what}: not shown that “{second}” and “{first}” differ."
+    if one.shown:
+        size, more = abs(100 * one.paired.difference), "higher" if one.paired.difference > 0 else "lower"
+        said = f"{what}: “{second}” is {size:.1f} points {more} than “{first}”."
+    return Sentence(f"{cause} {said}".strip(), evidence(one))
 
 
 def words(slice_: str) -> str:
@@ -98,18 +110,18 @@ def _steps(results: Results) -> Conclusion:
         "SPEC's loss in place of the plain one, on the same pictures and captions in each step",
         "Plain pairs and their loss beside L_hn",
     )
-    said = [f"{cause}. {' '.join(map(claim, found[2 * i : 2 * i + 2]))}" for i, cause in enumerate(causes)]
+    said = [claim(one, f"{causes[place // 2]}." if not place % 2 else "") for place, one in enumerate(found)]
     return Conclusion("What the batch earns and what the loss", (*said, *_shares(found)), tuple(found))
 
 
-def _shares(found: Sequence[Difference]) -> Iterator[str]:
+def _shares(found: Sequence[Difference]) -> Iterator[Sentence]:
     """How a gain divides, where it is one and all its steps are shown."""
     for number, metric in enumerate((I2T, T2I)):
         seen, batch, loss = (found[2 * step + number] for step in range(3))
         total = sum(step.paired.difference for step in (seen, batch, loss))
         parts = [step.paired.difference / total for step in (seen, batch, loss)] if total > 0 else []
         if parts and batch.shown and min(parts) >= 0:
-            yield (
+            yield Sentence(
                 f"Of the {points(total)} points that “both” has over the base in {NAMES[metric]}, "
                 f"{100 * parts[0]:.0f} % come with the pictures and captions one by one, {100 * parts[1]:.0f} % with "
                 f"the hard negatives in the batch and {100 * parts[2]:.0f} % with the loss"
@@ -131,11 +143,13 @@ def _by_subset(results: Results, title: str, first: str, second: str) -> Conclus
             ]
             if named:
                 said.append(
-                    f"{NAMES[metric]} of “{TITLE[second]}” is {how} than of “{TITLE[first]}”: {', '.join(named)}."
+                    Sentence(
+                        f"{NAMES[metric]}: “{TITLE[second]}” is {how} than “{TITLE[first]}” in {', '.join(named)}."
+                    )
                 )
-        rest = [words(one.slice) for one in mine if not one.shown]
+        rest = [f"{words(one.slice)} ({points(one.paired.difference)})" for one in mine if not one.shown]
         if rest:
-            said.append(f"{NAMES[metric]}, no difference shown: {', '.join(rest)}.")
+            said.append(Sentence(f"{NAMES[metric]}: no difference shown in {', '.join(rest)}."))
     return Conclusion(title, tuple(said), tuple(found))
 
 
@@ -146,11 +160,11 @@ def _forgetting(results: Results) -> Conclusion:
     said = [claim(one) for one in found]
     kept = alone.paired.second / alone.paired.first if alone.paired.first else 1.0
     if alone.shown and kept < RUINED:
-        said.append(f"L_hn alone ruins CLS: {100 * kept:.0f} % of the base's is left.")
+        said.append(Sentence(f"L_hn alone ruins CLS: {100 * kept:.0f} % of the base's is left."))
     elif alone.shown and alone.paired.difference < 0:
-        said.append(f"L_hn alone costs CLS but does not ruin it: {100 * kept:.0f} % of the base's is left.")
+        said.append(Sentence(f"L_hn alone costs CLS but does not ruin it: {100 * kept:.0f} % of the base's is left."))
     else:
-        said.append("That L_hn alone costs CLS is not shown.")
+        said.append(Sentence("That L_hn alone costs CLS is not shown."))
     return Conclusion("Naming things (CLS): what is forgotten", tuple(said), tuple(found))
 
 
@@ -158,45 +172,43 @@ def _position(results: Results, places: dict[str, Places]) -> Conclusion:
     slices = [name for name in results.slices(SPEC, I2T) if name]
     said = []
     for row in ("hard_negatives", "full_sets", "both"):
-        means = {name: _both_ways(results, row, name) for name in slices}
-        rank = sorted(means, key=lambda name: means[name]).index("relative_spatial") + 1
+        done = {name: _of_the_way(results, row, name) for name in slices}
+        rank = sorted(done, key=lambda name: done[name]).index("relative_spatial") + 1
+        i2t, t2i = (results.value(row, SPEC, metric, "relative_spatial").value for metric in (I2T, T2I))
         said.append(
-            f"“{TITLE[row]}” gets {percent(means['relative_spatial'])} in relative position (mean of I2T and T2I, "
-            f"chance 25 %), the {_ordinal(rank)} lowest of the {len(slices)} kinds."
+            Sentence(
+                f"“{TITLE[row]}” gets {percent(i2t)} I2T and {percent(t2i)} T2I in relative position (chance 25 %): "
+                f"{100 * done['relative_spatial']:.0f} % of the way from chance to all right, the {_ordinal(rank)}least "
+                f"of the {len(slices)} kinds."
+            )
         )
-    said += [f"“{TITLE[row]}”: {_axis(of)}; {_order(of)}." for row, of in places.items()]
+    for row, of in places.items():
+        axis = "the axis is learned" if of.axis.low > THIRD else "that the axis is learned is not shown"
+        order = "the order is learned in part" if of.order.low > HALF else "that the order is learned is not shown"
+        said.append(Sentence(f"“{TITLE[row]}”: {axis}; {order}.", _axis_and_order(of)))
     return Conclusion("Relative position: the axis and the order", tuple(said))
 
 
-def _both_ways(results: Results, row: str, part: str) -> float:
-    return sum(results.value(row, SPEC, metric, part).value for metric in (I2T, T2I)) / 2
+def _of_the_way(results: Results, row: str, part: str) -> float:
+    """From chance (0) to all right (1), mean of both directions: so that kinds of different K compare."""
+    chance = results.chance(SPEC, I2T, part) or 0.0
+    value = sum(results.value(row, SPEC, metric, part).value for metric in (I2T, T2I)) / 2
+    return (value - chance) / (1 - chance)
 
 
 def _ordinal(rank: int) -> str:
     """
     >>> _ordinal(1), _ordinal(3)
-    ('very', '3rd')
+    ('', '3rd ')
     """
-    return {1: "very", 2: "2nd", 3: "3rd"}.get(rank, f"{rank}th")
+    return {1: "", 2: "2nd ", 3: "3rd "}.get(rank, f"{rank}th ")
 
 
-def _axis(of: Places) -> str:
-    share = (
-        f"{percent(of.axis.value)} of {of.wrong:,} wrong choices lie on the right axis "
-        f"({_range(of.axis)}, chance 33.3 %)"
-    )
-    return f"the axis is learned: {share}" if of.axis.low > THIRD else f"that the axis is learned is not shown: {share}"
-
-
-def _order(of: Places) -> str:
-    share = (
-        f"of {of.on_axis:,} choices on the right axis {percent(of.order.value)} are at its right end "
-        f"({_range(of.order)}, chance 50 %)"
-    )
+def _axis_and_order(of: Places) -> str:
     return (
-        f"the order is learned in part: {share}"
-        if of.order.low > HALF
-        else f"that the order is learned is not shown: {share}"
+        f"{percent(of.axis.value)} of {of.wrong:,} wrong choices lie on the right axis ({_range(of.axis)}, chance "
+        f"33.3 %); of {of.on_axis:,} choices on the right axis {percent(of.order.value)} are at its right end "
+        f"({_range(of.order)}, chance 50 %)"
     )
 
 
@@ -213,7 +225,9 @@ def _elsewhere(results: Results, title: str, benchmark: str) -> Conclusion:
             here, there = ([results.value(row, name, metric) for metric in (I2T, T2I)] for name in (benchmark, SPEC))
             gap = [one.value - other.value for one, other in zip(here, there, strict=True)]
             said.append(
-                f"“{TITLE[row]}” is {points(gap[0])} (I2T) and {points(gap[1])} (T2I) points from its values on the "
-                "mini suite; other sets of other objects, so no paired test."
+                Sentence(
+                    f"“{TITLE[row]}” is {points(gap[0])} (I2T) and {points(gap[1])} (T2I) points from its values on "
+                    "the mini suite; other sets of other objects, so no paired test."
+                )
             )
     return Conclusion(title, tuple(said), tuple(found))

@@ -106,6 +106,12 @@ class Results:
         """The subsets, and "" for their mean."""
         return tuple(name for _, name, _ in self.of(self.rows[0], 0, benchmark, metric).parts())
 
+    def chance(self, benchmark: str, metric: str, part: str = "") -> float | None:
+        """What guessing gets."""
+        values = self.runs[self.rows[0]][0].metrics[benchmark]
+        names = {metric, "accuracy"} if part and metric == CLS else {metric}
+        return next(value.chance for value in values if value.name in names and value.subset == part)
+
     def value(self, row: str, benchmark: str, metric: str, part: str = "") -> Value:
         """One cell without its mark."""
         pooled = self.pooled(row, benchmark, metric)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from table3_claims import Conclusion, conclusions, p_value, percent, points, words
 from table3_data import HELD_OUT_SPEC, SCENES, SPEC, VISMIN
 from table3_numbers import CLS, I2T, T2I, Places, Results, Runs, Value, places
-from table3_variants import BASE, ROWS, TITLE, VARIANTS
+from table3_variants import ROWS, TITLE, VARIANTS
 
 from minchange_eval.core.items import CandidateSet
 from minchange_eval.core.whole_files import write_whole
@@ -112,9 +112,7 @@ def _tables(results: Results) -> Any:
 
 
 def _column(results: Results, heading: str, benchmark: str, metric: str, part: str) -> Column:
-    values = results.runs[BASE][0].metrics[benchmark]
-    chance = next(value.chance for value in values if (value.name, value.subset) == (metric, part))
-    return Column(heading, chance, results.column(benchmark, metric, part))
+    return Column(heading, results.chance(benchmark, metric, part), results.column(benchmark, metric, part))
 
 
 def _curves(folders: Mapping[str, Sequence[Path]]) -> list[Curve]:
