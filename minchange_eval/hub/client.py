@@ -226,9 +226,9 @@ def _of_network() -> type[Exception]:
     """Base of what the library under the Hub's library raises: httpx2 today, httpx and requests before."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    base = HfHubHTTPError.__mro__[1]
-    assert issubclass(base, Exception)
-    return base
+    foreign = [cls for cls in HfHubHTTPError.__mro__ if not cls.__module__.startswith(("huggingface_hub", "builtins"))]
+    assert issubclass(foreign[-1], Exception)
+    return foreign[-1]
 
 
 def _trouble(error: Exception) -> _Trouble:
@@ -244,10 +244,10 @@ def _trouble(error: Exception) -> _Trouble:
         if isinstance(cause, OfflineModeIsEnabled) or (isinstance(cause, LocalEntryNotFoundError) and is_offline()):
             return _Trouble(code="Offline")
     for cause in reversed(chain):
-        if isinstance(cause, (_of_network(), ConnectionError)):
-            return _Trouble(text=_first_line(str(cause)), network=True)
         if isinstance(cause, json.JSONDecodeError):
             return _Trouble(status=502, text="an answer that is no JSON")
+        if isinstance(cause, (_of_network(), ConnectionError)):
+            return _Trouble(text=_first_line(str(cause)), network=True)
     if isinstance(error, OSError) and error.errno is not None:
         raise MinchangeError(f"{error.filename or 'a file'}: {error.strerror}; make it right and run again") from error
     if isinstance(error, ValueError):

@@ -14,6 +14,7 @@ from minchange_eval.core.whole_files import sync
 from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.client import Hub
 from minchange_eval.hub.manifest import MANIFEST, REPOSITORY_TYPES, Held, Kind, Manifest, read_manifest, require_kind
+from minchange_eval.hub.repository import Entry, files_at
 from minchange_eval.hub.upload import file_of
 
 MOST_FILES = 20_000
@@ -23,15 +24,6 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-+ ()=,]*")
 RUNS_CODE = frozenset(
     {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".py", ".so", ".sh", ".h5"}
 )
-_OF_THE_HUB = frozenset({".gitattributes"})
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file on the Hub: its size in bytes, and what the Hub calls its content."""
-
-    size: int
-    name: str
 
 
 @dataclass(frozen=True)
@@ -92,25 +84,18 @@ def _bring(
     sync(folder.parent)
 
 
-def tree_at(hub: Hub, address: HubAddress, repository_type: str) -> tuple[str, dict[str, Entry]]:
+def tree_at(hub: Hub, address: HubAddress, repository_type: str) -> tuple[str, Mapping[str, Entry]]:
     """The commit that a revision is, and its files.
 
     Raises:
         UsageError: there is no such repository or revision.
     """
-    from huggingface_hub import RepoFile
-
-    def tree(commit: str) -> dict[str, Entry]:
-        entries = hub.api.list_repo_tree(address.repo_id, recursive=True, revision=commit, repo_type=repository_type)
-        files = [entry for entry in entries if isinstance(entry, RepoFile) and entry.path not in _OF_THE_HUB]
-        return {file.path: Entry(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
-
     revision = address.revision or "main"
     info: Any = hub.ask(
         address, lambda: hub.api.repo_info(address.repo_id, repo_type=repository_type, revision=revision)
     )
     commit = str(info.sha)
-    return commit, hub.ask(address, lambda: tree(commit))
+    return commit, files_at(hub, address, repository_type, commit)
 
 
 def download(

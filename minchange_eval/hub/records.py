@@ -19,8 +19,9 @@ from minchange_eval.core.record import RunPart, RunRecord, digest, read_record, 
 from minchange_eval.data.download import is_offline
 from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.client import Hub, NoSuchRepositoryError
-from minchange_eval.hub.fetch import Entry, download, require_safe
+from minchange_eval.hub.fetch import download, require_safe
 from minchange_eval.hub.manifest import MANIFEST, Held, Manifest, read_manifest
+from minchange_eval.hub.repository import Entry
 from minchange_eval.hub.upload import Push, There
 
 FOLDER = "records"

@@ -29,6 +29,7 @@ from minchange_eval.hub.manifest import (
     read_manifest,
     require_kind,
 )
+from minchange_eval.hub.repository import files_at
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 # Of the Hub: more operations than some hundred in one commit run into its time limit.
 # https://huggingface.co/docs/hub/storage-limits#sharing-large-datasets-and-models-on-the-hub
 FILES_PER_COMMIT = 100
-_OF_THE_HUB = frozenset({".gitattributes"})  # put there when a repository is made
 _WITH_RECORDS: tuple[Kind, ...] = ("checkpoint", "records")
 _CHUNK = 1 << 20
 
@@ -195,21 +195,11 @@ def _info(hub: Hub, address: HubAddress, repository_type: str) -> Any:
 
 
 def _look(hub: Hub, address: HubAddress, repository_type: str, info: Any) -> There:
-    from huggingface_hub import RepoFile
-
-    def tree() -> dict[str, str]:
-        entries = hub.api.list_repo_tree(address.repo_id, recursive=True, revision=info.sha, repo_type=repository_type)
-        return {
-            entry.path: entry.lfs.sha256 if entry.lfs else entry.blob_id
-            for entry in entries
-            if isinstance(entry, RepoFile) and entry.path not in _OF_THE_HUB
-        }
-
     def manifest() -> bytes:
         path = hub.api.hf_hub_download(address.repo_id, MANIFEST, revision=info.sha, repo_type=repository_type)
         return Path(path).read_bytes()
 
-    held = hub.ask(address, tree)
+    held = {path: entry.name for path, entry in files_at(hub, address, repository_type, info.sha).items()}
     last = read_manifest(hub.ask(address, manifest), address) if MANIFEST in held else None
     return There(info.sha, bool(info.private), held, last)
 

@@ -167,6 +167,7 @@ class LocalHub:
         self.faults: list[Fault] = []
         self.page = 1_000
         self.lock = threading.RLock()
+        self.under_way = 0
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.hub = self
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -220,7 +221,10 @@ class LocalHub:
             return [seen for seen in self.seen if re.search(pattern, seen.line)]
 
     def forget(self) -> None:
-        """Requests and faults; repositories stay."""
+        """Requests and faults; repositories stay. What a killed client left under way is waited for."""
+        deadline = time.monotonic() + 10
+        while self.under_way and time.monotonic() < deadline:
+            time.sleep(0.005)
         with self.lock:
             self.seen.clear()
             self.faults.clear()
@@ -277,6 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.answered = 0
         self.body = b""
         self.line = f"{self.command} {unquote(self.path)}"
+        with self.hub.lock:
+            self.hub.under_way += 1
         self.at_fault = self._fault()
         try:
             if self.at_fault and self.at_fault.wait_s:
@@ -296,6 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._cut()
         finally:
             with self.hub.lock:
+                self.hub.under_way -= 1
                 self.hub.seen.append(Seen(self.line, len(self.body), self.answered))
 
     def _fault(self) -> Fault | None:
