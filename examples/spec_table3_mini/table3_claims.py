@@ -178,8 +178,8 @@ def _position(results: Results, places: dict[str, Places]) -> Conclusion:
         said.append(
             Sentence(
                 f"“{TITLE[row]}” gets {percent(i2t)} I2T and {percent(t2i)} T2I in relative position (chance 25 %): "
-                f"{100 * done['relative_spatial']:.0f} % of the way from chance to all right, the {_ordinal(rank)}least "
-                f"of the {len(slices)} kinds."
+                f"{100 * done['relative_spatial']:.0f} % of the way from chance to all right, the "
+                f"{_ordinal(rank)}least of the {len(slices)} kinds."
             )
         )
     for row, of in places.items():

@@ -41,7 +41,7 @@ def evaluator(names: Sequence[str], records: Path, cache_mb: int = 512) -> Train
 def validation(records: Path) -> TrainingEvaluator:
     """The look that curves are drawn from. What the guard against contamination is to look for are the tests."""
     look = evaluator([data.VALIDATION], records)
-    look.datasets = (data.SPEC, data.VISMIN, data.HELD_OUT_SPEC)
+    look.datasets = data.TESTS
     return look
 
 
