@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,8 +30,10 @@ from minchange_eval.trainers.clip.gather import World
 from minchange_eval.trainers.clip.guard import guard
 from minchange_eval.trainers.clip.layouts import WrittenCheckpoint, write_checkpoint_folder
 from minchange_eval.trainers.clip.loader import BatchStream, TrainingData
+from minchange_eval.trainers.clip.memory import memory_advice, out_of_memory
 from minchange_eval.trainers.clip.objectives import OBJECTIVES, Objective
 from minchange_eval.trainers.clip.output_folder import RECORDS, claim
+from minchange_eval.trainers.clip.pace import Pace
 from minchange_eval.trainers.clip.plan import BatchPlan
 from minchange_eval.trainers.clip.processes import OtherProcessError, Processes
 from minchange_eval.trainers.clip.run_log import RunLog, StepReport
@@ -61,8 +62,6 @@ from minchange_eval.trainers.clip.training_record import (
     trained_on,
     write_training_record,
 )
-
-RATE_OVER_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -119,17 +118,28 @@ def train_clip(config: TrainConfig, hooks: Hooks | None = None, *, force: bool =
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS has no deterministic kernels
     processes = Processes(config.precision)
     with random_states_kept(), same_bits(processes.device, config.threads):
-        return _Training(config, hooks or Hooks(), processes, force).run()
+        states, facts = claimed(config, processes, force=force)
+        try:
+            return _Training(config, hooks or Hooks(), processes, states, facts).run()
+        finally:
+            if states:
+                states.unlock()
 
 
 class _Training:
     """One call of `train_clip`."""
 
-    def __init__(self, config: TrainConfig, hooks: Hooks, processes: Processes, force: bool) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        hooks: Hooks,
+        processes: Processes,
+        states: StateFolder | None,
+        facts: Facts | None,
+    ) -> None:
         self._config, self._hooks, self._processes = config, hooks, processes
         self._output = Path(config.output)
-        self._states, self._facts = self._claimed(force)
-        _seed(config.seed + processes.rank)
+        self._states, self._facts = states, facts
         self._objective = objective_of(config)
         self._encoder = load_for_training(
             config.model,
@@ -156,22 +166,21 @@ class _Training:
         self._done = self._images = 0
         self._seconds = 0.0
         self._evaluated_at = -1
-        self._pace = _Pace(self._steps)
+        self._pace = Pace()
+        self._log: RunLog | None = None  # of the first process
 
     def run(self) -> FinishedTraining | None:
         with StopRequest() as stop:
             with stop.at_once():
                 self._processes.on_first(self._open_logs)
                 self._restore()
-            stopped = self._train(stop)
+            try:
+                stopped = self._train(stop)
+            finally:
+                if self._log:
+                    self._log.close()
             with stop.at_once():
                 return self._processes.on_first(lambda: self._finish(stopped))
-
-    def _claimed(self, force: bool) -> tuple[StateFolder | None, Facts | None]:
-        claimed = self._processes.on_first(lambda: claim(self._config, force=force))
-        states, facts = claimed or (None, None)
-        told = self._processes.from_first(facts.model_dump(mode="json") if facts else None)
-        return states, Facts.model_validate(told) if told else None
 
     def _made_trainable(self) -> tuple[torch.optim.AdamW, TrainStep]:
         config, accelerator = self._config, self._processes.accelerator
@@ -246,6 +255,7 @@ class _Training:
         """Go on where the last state was saved; each process gets the tensors from the first."""
         facts, processes = self._facts, self._processes
         if facts is None:
+            _seed(self._config.seed + processes.rank)  # whatever was drawn while the model and the tasks were made
             return
         state = self._states.newest() if self._states else None
         weights = processes.tensors_from_first(read_tensors(state, WEIGHTS) if state else None)
@@ -341,7 +351,7 @@ class _Training:
         )
 
     def _report(self, losses: dict[str, float]) -> None:
-        if not self._processes.is_first:
+        if self._log is None:
             return
         parts = {name: value for name, value in losses.items() if name != "loss"}
         report = StepReport(
@@ -363,12 +373,13 @@ class _Training:
 
         A signal ends the evaluation at once; the training that is gone on with makes it again.
         """
-        if self._evaluated_at >= self._done or not self._is_evaluated_now():
+        if not self._is_evaluated_now():
             return ""
-        values = self._processes.from_first(self._processes.on_first(lambda: self._measured(stop)))
-        if values is None:
-            return ""
-        self._evaluated_at = self._done
+        if self._evaluated_at < self._done:  # otherwise the training that is gone on with has done it already
+            values = self._processes.from_first(self._processes.on_first(lambda: self._measured(stop)))
+            if values is None:
+                return ""
+            self._evaluated_at = self._done
         return str(self._processes.from_first(self._evaluations.under_floor(self._done) if self._first else None))
 
     def _measured(self, stop: StopRequest) -> dict[str, float] | None:
@@ -378,7 +389,8 @@ class _Training:
                 values = self._evaluations.at(self._done, self._encoder, last=self._done == self._steps)
         except KeyboardInterrupt:
             return None
-        self._log.evaluation(self._done, values)
+        if self._log:
+            self._log.evaluation(self._done, values)
         return values
 
     def _is_evaluated_now(self) -> bool:
@@ -399,6 +411,7 @@ class _Training:
 
     def _write_state(self, random_of_processes: list[Any]) -> None:
         assert self._states is not None
+        assert self._log is not None
         weights = weights_of(self._encoder.model)
         broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
         if broken:
@@ -459,7 +472,6 @@ class _Training:
         if stopped and evaluations.good is not None:
             self._encoder.model.load_state_dict(dict(evaluations.good))
             steps = evaluations.good_step or 0
-        self._log.close()
         written = write_checkpoint_folder(self._encoder, self._output)
         before, after = self._records(written)
         if after is not None:
@@ -500,31 +512,11 @@ class _Training:
         return read_record(self._output / RECORDS / "before.jsonl"), after
 
 
-class _Pace:
-    """How fast steps are taken, over the last ones."""
-
-    def __init__(self, steps: int) -> None:
-        self.total_s = 0.0
-        self._last: deque[tuple[float, int, float]] = deque(maxlen=min(RATE_OVER_STEPS, max(steps, 1)))
-        self._waited_s = 0.0
-
-    def add(self, seconds: float, rows: int, waited_s: float) -> None:
-        """One step: how long it took, its rows, and how long all so far waited for data."""
-        self.total_s += seconds
-        self._last.append((seconds, rows, waited_s - self._waited_s))
-        self._waited_s = waited_s
-
-    @property
-    def step_s(self) -> float:
-        return sum(seconds for seconds, _, _ in self._last) / max(len(self._last), 1)
-
-    @property
-    def images_per_s(self) -> float:
-        return sum(rows for _, rows, _ in self._last) / max(sum(seconds for seconds, _, _ in self._last), 1e-9)
-
-    @property
-    def waited(self) -> float:
-        return sum(waited for _, _, waited in self._last) / max(sum(seconds for seconds, _, _ in self._last), 1e-9)
+def claimed(config: TrainConfig, processes: Processes, *, force: bool) -> tuple[StateFolder | None, Facts | None]:
+    """The states of the output folder, on the first process; and on all what to go on from."""
+    states, facts = processes.on_first(lambda: claim(config, force=force)) or (None, None)
+    told = processes.from_first(facts.model_dump(mode="json") if facts else None)
+    return states, Facts.model_validate(told) if told else None
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -574,22 +566,6 @@ def require_same_data(facts: Facts, data: Mapping[str, Any]) -> None:
             f"{', '.join(changed)}: changed since the training began, {facts.step} steps ago; put it back as it was, "
             f"or start anew with --force"
         )
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an accelerator or the machine had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def memory_advice(config: TrainConfig, step: int, rows: int) -> str:
-    """What to turn, the cheapest first."""
-    precision = "" if config.precision != "fp32" else "set precision bf16, or "
-    sizes = [name for name in ("pairs_per_batch", "sets_per_batch") if getattr(config, name)]
-    return (
-        f"clip training, step {step}: out of memory with {rows} images in this process; {precision}raise "
-        f"accumulate={config.accumulate} (same result, less memory), or lower "
-        f"{' and '.join(f'{name}={getattr(config, name)}' for name in sizes)}"
-    )
 
 
 @contextmanager

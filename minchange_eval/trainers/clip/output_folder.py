@@ -31,6 +31,15 @@ def claim(config: TrainConfig, *, force: bool) -> tuple[StateFolder, Facts | Non
     _check_place(config, output, force=force)
     states = StateFolder(output)
     states.lock()
+    try:
+        return states, _found(config, output, states, force=force)
+    except BaseException:
+        states.unlock()
+        raise
+
+
+def _found(config: TrainConfig, output: Path, states: StateFolder, *, force: bool) -> Facts | None:
+    """What there is to go on from."""
     if force:
         states.clear()
         for name in (LOSSES, FILE):
@@ -39,7 +48,7 @@ def claim(config: TrainConfig, *, force: bool) -> tuple[StateFolder, Facts | Non
             shutil.rmtree(output / name, ignore_errors=True)
     state = states.newest()
     if state is None:
-        return states, None
+        return None
     facts = read_facts(state)
     changed = config.changed_keys(facts.config)
     if changed:
@@ -49,7 +58,7 @@ def claim(config: TrainConfig, *, force: bool) -> tuple[StateFolder, Facts | Non
             f"{output}: holds an unfinished training, {facts.step} steps of it, with another {told}; run it as it was, "
             f"name another {flag_of('output')}, or start anew with --force"
         )
-    return states, facts
+    return facts
 
 
 def _check_place(config: TrainConfig, output: Path, *, force: bool) -> None:

@@ -12,12 +12,13 @@ one is in place, so that a kill at any moment, or a full disk, leaves one that c
 from __future__ import annotations
 
 import fcntl
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,22 +71,28 @@ class StateFolder:
 
     def __init__(self, output: Path) -> None:
         self.folder = output / FOLDER
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None  # a file descriptor
 
     def lock(self) -> None:
-        """Keep other trainings out of the folder until this process ends.
+        """Keep other trainings out of the folder until `unlock` or the end of this process.
 
         Raises:
             UsageError: one is at work in it, or it cannot be written to.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / "lock").open("a")
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"{self.folder.parent}: another process is training into this folder") from error
         except OSError as error:
             raise UsageError(f"output {self.folder.parent}: cannot be written ({error.strerror or error})") from error
+
+    def unlock(self) -> None:
+        """Let others in; without a lock nothing happens."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def newest(self) -> Path | None:
         """The last complete state; None where there is none."""
