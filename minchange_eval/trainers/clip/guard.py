@@ -126,9 +126,11 @@ class OverlapError(UsageError):
             for kind, count in benchmark.overlaps.items()
             if count
         ]
+        first = {overlap.kind: str(overlap) for overlap in reversed(result.first)}
         super().__init__(
-            f"training data hold what is evaluated ({'; '.join(counts)}); first: {result.first[0]}; evaluate something "
-            "else, leave these out, or take --allow-overlap, which the checkpoint's record will say"
+            f"training data hold what is evaluated ({'; '.join(counts)}); for example "
+            f"{'; '.join(first[kind] for kind in KINDS if kind in first)}; evaluate something else, leave these out, "
+            "or take --allow-overlap, which the checkpoint's record will say"
         )
 
 
@@ -254,14 +256,18 @@ class _Comparing:
         return [self._of_image("image", one, other) for one, other in shared if one is not None]
 
     def near_images(self) -> tuple[list[Overlap], int]:
-        """Images of the benchmark that are a training image encoded anew; and how many have a near hash only."""
+        """Images of the benchmark that are a training image encoded anew; and how many have a near hash only.
+
+        Those that are a training image byte for byte are in neither.
+        """
         ours, theirs = _hashes(self.hashed), _hashes(self.theirs)
+        same = {image.sha256 for image in ours}
         found: dict[int, Overlap] = {}
         alike: set[int] = set()
         places, others, _ = near_images(theirs, ours)
         looked_at: dict[tuple[bool, int], Cells] = {}
         for other, one in zip(places.tolist(), others.tolist(), strict=True):
-            if other in found or theirs[other].sha256 == ours[one].sha256:
+            if other in found or theirs[other].sha256 in same:
                 continue
             if _is_same(*(self._cells(looked_at, side, number) for side, number in ((False, one), (True, other)))):
                 found[other] = self._of_image("near_image", one, other)

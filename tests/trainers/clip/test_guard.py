@@ -171,7 +171,8 @@ def test_an_overlap_is_refused_in_one_line_and_recorded_where_it_is_allowed() ->
     assert caught.value.exit_code == ExitCode.USAGE
     assert said.startswith(
         "training data hold what is evaluated (6 of bench: same image, byte for byte; 3 of bench: all captions of a "
-        "candidate set); first: bench set 0 member 0 ~ bench 0: same image, byte for byte (0_0.png); "
+        "candidate set); for example bench set 0 member 0 ~ bench 0: same image, byte for byte (0_0.png); "
+        "bench set 0 member 0 ~ bench 0: all captions of a candidate set (A dog at place 0. | A cat at place 0.); "
     )
     assert "--allow-overlap" in said
     assert "\n" not in said
