@@ -249,7 +249,9 @@ def _trouble(error: Exception) -> _Trouble:
         if isinstance(cause, (_of_network(), ConnectionError)):
             return _Trouble(text=_first_line(str(cause)), network=True)
     if isinstance(error, OSError) and error.errno is not None:
-        raise MinchangeError(f"{error.filename or 'a file'}: {error.strerror}; make it right and run again") from error
+        raise MinchangeError(
+            f"{error.filename or 'a file'}: {error.strerror}; make room, or let it be read and written, then run again"
+        ) from error
     if isinstance(error, ValueError):
         return _Trouble(status=400, text=_first_line(" ".join(str(error).split())))
     return _Trouble(unknown=error)

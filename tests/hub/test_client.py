@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
+from minchange_eval.hub.address import HubAddress
+from minchange_eval.hub.client import Hub, _retry_after_s
 from tests.hub.client_process import Person
 from tests.hub.conftest import TOKEN
 from tests.hub.made_checkpoint import write_checkpoint
@@ -141,6 +147,36 @@ def test_the_token_is_in_no_output_and_no_file_whatever_the_hub_answers(
     assert not [path for path in written if TOKEN.encode() in path.read_bytes()]
     pushed = hub.repository("model", "ada/clip").files.values()
     assert not [blob for blob in pushed if TOKEN.encode() in blob.content]
+
+
+def test_the_token_of_a_login_is_used_and_not_shown(ada: Person, hub: LocalHub, folder: Path) -> None:
+    (ada.folder / "huggingface").mkdir()
+    (ada.folder / "huggingface" / "token").write_text(TOKEN)
+    done = replace(ada, token=None).run("push", "checkpoint", folder, "--to", "ada/clip")
+    assert done.code == 0, done.err
+    assert TOKEN not in done.out + done.err
+
+
+def test_an_error_of_no_known_kind_keeps_its_type_and_loses_the_token() -> None:
+    lines: list[str] = []
+    hub = Hub(HfApi(), TOKEN, lines.append)
+
+    def fail() -> None:
+        raise RuntimeError(f"what is Bearer {TOKEN}?")
+
+    with pytest.raises(RuntimeError, match=r"what is Bearer \[hidden\]\?") as raised:
+        hub.ask(HubAddress("ada", "clip"), fail)
+    assert TOKEN not in "".join(traceback.format_exception(raised.value))
+
+
+def test_retry_after_is_a_number_a_date_or_the_hubs_own_header() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert _retry_after_s("7", None) == 7
+    assert 55 < (_retry_after_s(soon, None) or 0) <= 60
+    assert _retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT", None) == 0
+    assert _retry_after_s(None, '"api";r=0;t=12') == 12
+    assert _retry_after_s(None, '"api";r=3;t=12') is None
+    assert _retry_after_s("soon", None) is None
 
 
 def test_the_right_to_upload_in_an_address_is_not_printed(ada: Person, hub: LocalHub, folder: Path) -> None:
