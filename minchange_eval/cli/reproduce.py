@@ -120,9 +120,11 @@ def _beside(args: argparse.Namespace) -> int:
 
 
 def _label(run: Path, file: Path) -> str:
-    from minchange_eval.hub.address import is_address
+    """What a reader would type again; an address may stand for several files."""
+    from minchange_eval.hub.address import is_address, parse_address
 
-    return f"{run} {file.name}" if is_address(str(run)) else str(run)
+    whole = is_address(str(run)) and not parse_address(str(run)).path
+    return f"{run}/records/{file.name}" if whole else str(run)
 
 
 def _models(path: str, record: RunRecord, benchmark: str, named: Sequence[str]) -> tuple[str, ...]:

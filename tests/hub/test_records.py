@@ -95,6 +95,9 @@ def test_report_gate_compare_and_slim_read_from_the_hub(
     slim = ada.run("slim", one, "--out", tmp_path / "slim.jsonl.gz")
     assert slim.code == 0, slim.err
     assert read_record(tmp_path / "slim.jsonl.gz").slim_of
+    reproduced = ada.run("reproduce", "vismin", one)
+    assert reproduced.code == 2
+    assert f"{one}: nothing is known to be published on vismin of its model" in reproduced.line
 
 
 def test_where_one_record_is_wanted_a_repository_of_several_names_them(ada: Person, two: tuple[Path, Path]) -> None:
