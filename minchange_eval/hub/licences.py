@@ -23,10 +23,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import combinations
+from itertools import combinations, count
 
 from minchange_eval.core.errors import UsageError
-from minchange_eval.data.benchmark_card import benchmark_card, card_names
 from minchange_eval.data.parquet_layout import Manifest
 from minchange_eval.data.store_card import StoreCard
 
@@ -148,9 +147,11 @@ LICENCES = _table()
 NONE_STATED = Licence("", "unknown", frozenset({Strictness.UNSTATED}))
 _IN_OTHER_WORDS = Licence("", "other", frozenset({Strictness.UNSTATED}))
 
-# What the sources of this field state, for those that are no benchmark with a card here; empty where they state none.
+# What sources state that come with no word of a licence; empty where their authors state none. No store can bear the
+# name of one that states a licence: a name alone gives nobody a right.
 SOURCES: Mapping[str, str] = {
     "mair-lab/vismin": "CC-BY-SA-4.0",  # VisMin's training set, as its card on the Hub states
+    "med": "",
     "s-vco": "",
     "vsre": "",
 }
@@ -168,34 +169,28 @@ def licence_of(stated: str) -> Licence:
     return LICENCES.get(plain, _IN_OTHER_WORDS)
 
 
-def stated_by_source(name: str) -> str:
-    """What a source of this field states of its licence; empty where it states none, or is not known.
-
-    >>> stated_by_source("mair-lab/vismin"), stated_by_source("med"), stated_by_source("vsre")
-    ('CC-BY-SA-4.0', 'not stated by the authors', '')
-    """
-    known = name.lower()
-    return benchmark_card(known).licence if known in card_names() else SOURCES.get(known, "")
-
-
 def sources_of(card: StoreCard | Manifest) -> dict[str, str]:
     """What a data set is made of, and what is stated of the licence of each.
 
-    A card may name parts: `apache-2.0; images: COCO` is of texts and of images, `images: MMVP, mit` says whose. An SPDX
+    A card may name parts: `apache-2.0; images of COCO:` is of texts and of images, of which nothing is stated. An SPDX
     expression with AND is several licences that hold together; one with OR is for a person to choose from.
+
+    >>> sources_of(StoreCard(name="both", licence="mit; images of MMVP: cc-by-4.0"))
+    {'both': 'mit', 'both images of MMVP': 'cc-by-4.0'}
     """
-    parts = [part.strip() for part in (card.licence or stated_by_source(card.name)).split(";")]
     found: dict[str, str] = {}
-    for part in parts:
+    for part in (card.licence or SOURCES.get(card.name.lower(), "")).split(";"):
         label, colon, rest = part.partition(":")
-        name, stated = (f"{card.name} {label.strip()}", rest.strip()) if colon else (card.name, part)
-        whose, comma, licence = stated.rpartition(",")
-        if comma and licence_of(licence) is not _IN_OTHER_WORDS:
-            name, stated = f"{name} ({whose.strip()})", licence.strip()
+        name, stated = (f"{card.name} {label.strip()}", rest.strip()) if colon else (card.name, part.strip())
         together = re.split(r"\s+and\s+", stated, flags=re.IGNORECASE)
-        for number, one in enumerate(together if all(map(_is_known, together)) else [stated]):
-            found[f"{name} ({number + 1} of {len(together)})" if number else name] = one
+        for one in together if all(map(_is_known, together)) else [stated]:
+            number = next(number for number in count(1) if _numbered(name, number) not in found)
+            found[_numbered(name, number)] = one
     return found
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} ({number})"
 
 
 def _is_known(stated: str) -> bool:

@@ -29,8 +29,11 @@ def test_every_card_is_complete_and_its_chance_follows_from_k(name: str) -> None
             assert value == pytest.approx(expected, abs=1e-9)
 
 
-def test_every_known_release_has_a_card_that_agrees_with_it() -> None:
+def test_every_release_that_is_evaluated_on_has_a_card_that_agrees_with_it() -> None:
     for name, release in known_releases().items():
+        if name.endswith("_train"):
+            assert name not in card_names()
+            continue
         card = benchmark_card(name)
         assert {subset: values.k for subset, values in card.subsets.items()} == dict(release.subsets)
         assert (card.kind, card.synthetic) == (release.kind, release.synthetic)

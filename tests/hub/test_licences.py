@@ -8,7 +8,7 @@ import pytest
 from minchange_eval.core.errors import UsageError
 from minchange_eval.data.benchmark_card import benchmark_card, card_names
 from minchange_eval.data.store_card import StoreCard
-from minchange_eval.hub.licences import LICENCES, Strictness, inherited, licence_of, sources_of, stated_by_source
+from minchange_eval.hub.licences import LICENCES, SOURCES, Strictness, inherited, licence_of, sources_of
 
 
 def test_each_step_of_the_order_beats_the_one_before() -> None:
@@ -64,7 +64,7 @@ def test_conditions_that_do_not_contain_each_other_are_all_named() -> None:
 
 @pytest.mark.parametrize("name", ["med", "s-vco", "vsre"])
 def test_sources_that_state_no_licence_are_refused_until_a_person_has_looked(name: str) -> None:
-    found = inherited({"mine": "CC-BY-SA-4.0", name: stated_by_source(name)})
+    found = inherited({"mine": "CC-BY-SA-4.0", name: SOURCES[name]})
     with pytest.raises(UsageError, match=f"{name} states no licence; .* --licence-reviewed"):
         found.require_reviewed(reviewed=False)
     found.require_reviewed(reviewed=True)
@@ -84,20 +84,45 @@ def test_what_may_only_be_passed_on_unchanged_is_flagged() -> None:
 
 
 def test_what_is_made_of_vismins_training_set_is_share_alike() -> None:
-    made = {"vismin": stated_by_source("mair-lab/vismin"), "drawn": "Apache-2.0"}
+    made = {"vismin": SOURCES["mair-lab/vismin"], "drawn": "Apache-2.0"}
     assert inherited(made).hub == "cc-by-sa-4.0"
     inherited(made).require_reviewed(reviewed=False)
 
 
 def test_the_parts_of_a_card_are_sources_of_their_own() -> None:
-    card = StoreCard(name="both", licence="not stated by the authors; images: MMVP, mit")
-    assert sources_of(card) == {"both": "not stated by the authors", "both images (MMVP)": "mit"}
+    card = StoreCard(name="both", licence="not stated by the authors; images of MMVP: mit")
+    assert sources_of(card) == {"both": "not stated by the authors", "both images of MMVP": "mit"}
     assert sources_of(StoreCard(name="both", licence="MIT AND CC-BY-SA-4.0")) == {
         "both": "MIT",
-        "both (2 of 2)": "CC-BY-SA-4.0",
+        "both (2)": "CC-BY-SA-4.0",
     }
     assert inherited(sources_of(StoreCard(name="both", licence="MIT OR CC-BY-4.0"))).to_review
-    assert sources_of(StoreCard(name="med", licence="")) == {"med": "not stated by the authors"}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "CC-BY-NC-4.0; MIT",
+        "MIT; CC-BY-NC-4.0",
+        "images: CC-BY-NC-4.0; images: MIT",
+        "images: CC-BY-NC-4.0 AND MIT; images: MIT",
+    ],
+)
+def test_no_licence_is_lost_beside_another_one(stated: str) -> None:
+    found = inherited(sources_of(StoreCard(name="both", licence=stated)))
+    assert found.strictness is Strictness.NON_COMMERCIAL
+    assert not found.to_review
+
+
+@pytest.mark.parametrize("stated", ["CC-BY-NC-4.0, MIT", "images: all rights reserved, MIT", "MIT WITH Conditions"])
+def test_words_beside_a_known_licence_wait_for_a_person(stated: str) -> None:
+    assert inherited(sources_of(StoreCard(name="both", licence=stated))).to_review
+
+
+def test_a_name_alone_gives_no_licence() -> None:
+    for name in ("spec", "vismin", "mine"):
+        assert sources_of(StoreCard(name=name, licence="")) == {name: ""}
+    assert sources_of(StoreCard(name="mair-lab/vismin")) == {"mair-lab/vismin": "CC-BY-SA-4.0"}
 
 
 @pytest.mark.parametrize("name", card_names())
