@@ -28,6 +28,7 @@ from table3_variants import BASE, VARIANTS
 
 from minchange_eval.core.errors import ExitCode, MinchangeError
 from minchange_eval.core.record import RunRecord, read_record
+from minchange_eval.trainers.clip.training_record import is_finished
 
 HERE = Path(__file__).parent
 EVERY_S = 15.0
@@ -49,7 +50,7 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        return (self.folder / "training.json").exists()
+        return is_finished(self.folder)
 
 
 def trainings(output: Path, seeds: Sequence[int], steps: int | None) -> list[Training]:

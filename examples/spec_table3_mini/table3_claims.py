@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from table3_variants import BASE, TITLE
 
 NAMES = {I2T: "I2T", T2I: "T2I", CLS: "CLS"}
 RUINED = 0.5  # of the base's CLS
+STILL_RISING = 0.01  # from one look to the next
 THIRD, HALF = 1 / 3, 1 / 2
 
 
@@ -82,16 +83,18 @@ def words(slice_: str) -> str:
     return slice_.replace("_", " ").replace("spatial", "position")
 
 
-def conclusions(results: Results, places: dict[str, Places]) -> list[Conclusion]:
+def conclusions(results: Results, places: Mapping[str, Places], rises: Mapping[str, float]) -> list[Conclusion]:
     """All that is asked of a run.
 
     Args:
         places: choices of relative position of each row.
+        rises: how much validation I2T rose from the last look but one to the last, by row.
     """
     return [
         _steps(results),
-        _by_subset(results, "Where hard negatives in the batch help", "one_per_set", "full_sets"),
-        _by_subset(results, "Where the loss helps", "full_sets", "both"),
+        _by_subset(results, "Hard negatives in the batch, kind by kind", "one_per_set", "full_sets"),
+        _by_subset(results, "The loss, kind by kind", "full_sets", "both"),
+        _end(rises),
         _forgetting(results),
         _position(results, places),
         _elsewhere(results, "Transfer to pairs of VisMin's kind", VISMIN),
@@ -153,6 +156,18 @@ def _by_subset(results: Results, title: str, first: str, second: str) -> Conclus
     return Conclusion(title, tuple(said), tuple(found))
 
 
+def _end(rises: Mapping[str, float]) -> Conclusion:
+    """Whether the trainings had come to their end, as validation sets tell."""
+    named = ", ".join(f"“{TITLE[row]}” {points(rise)}" for row, rise in rises.items())
+    rising = max(rises.values()) > STILL_RISING
+    said = (
+        "Validation I2T was still rising when the trainings ended; with more steps the order of rows may be another"
+        if rising
+        else "Validation I2T hardly rose any more when the trainings ended"
+    )
+    return Conclusion("How far the trainings were", (Sentence(f"{said}.", f"points since the look before: {named}"),))
+
+
 def _forgetting(results: Results) -> Conclusion:
     pairs = [(BASE, row) for row in results.rows if row != BASE] + [("full_sets", "both")]
     found = family([results.difference(*pair, SCENES, CLS) for pair in pairs])
@@ -168,7 +183,7 @@ def _forgetting(results: Results) -> Conclusion:
     return Conclusion("Naming things (CLS): what is forgotten", tuple(said), tuple(found))
 
 
-def _position(results: Results, places: dict[str, Places]) -> Conclusion:
+def _position(results: Results, places: Mapping[str, Places]) -> Conclusion:
     slices = [name for name in results.slices(SPEC, I2T) if name]
     said = []
     for row in ("hard_negatives", "full_sets", "both"):

@@ -78,11 +78,14 @@ def write_page(output: Path, runs: Runs) -> None:
     stored = (cast("CandidateSet", item) for item in Store.open(SPEC).items("relative_spatial"))
     sets = {item.set_id: item for item in stored}
     located = {row: places(records, SPEC, sets) for row, records in runs.items()}
-    found = conclusions(results, located)
+    folders = {
+        row.name: [output / "models" / f"{row.name}-{seed}" for seed in range(len(runs[row.name]))] for row in VARIANTS
+    }
+    curves = _curves(folders)
+    found = conclusions(results, located, _rises(curves))
     tables = list(_tables(results))
-    folders = {row.name: sorted((output / "models").glob(f"{row.name}-*")) for row in VARIANTS}
     about = _about(output, folders)
-    page = _html(tables, found, located, _curves(folders), about)
+    page = _html(tables, found, located, curves, about)
     write_whole(output / "index.html", [page.encode()])
     numbers = {
         "about": about,
@@ -146,6 +149,12 @@ def _curves(folders: Mapping[str, Sequence[Path]]) -> list[Curve]:
     return curves
 
 
+def _rises(curves: Sequence[Curve]) -> dict[str, float]:
+    """Of validation I2T from the last look but one to the last, mean over the seeds."""
+    looks = next(curve for curve in curves if curve.title == "Validation: I2T")
+    return {row: sum(seed[-1][1] - seed[-2][1] for seed in of) / len(of) for row, of in looks.lines.items()}
+
+
 SMOOTHED = 8
 
 
@@ -171,7 +180,8 @@ def _about(output: Path, folders: Mapping[str, Sequence[Path]]) -> dict[str, Any
     times = output / "timing.json"
     return {
         "settings": {
-            row: {name: record["config"][name] for name in SETTINGS} | {"images": record["images"]}
+            row: {name: record["config"][name] for name in SETTINGS}
+            | {"pictures a step": round(record["images"] / record["steps"])}
             for row, record in records.items()
         },
         "parameters": f"{_parameters() / 1e6:.1f}",

@@ -9,7 +9,11 @@ none. Stopped or killed, the same command goes on.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,9 +21,11 @@ import table3_data as data
 
 from minchange_eval.cli.training_evaluation import TrainingEvaluator
 from minchange_eval.core.errors import ExitCode, MinchangeError
+from minchange_eval.data.lock import only_one
 from minchange_eval.trainers.clip.config import read_config
 from minchange_eval.trainers.clip.loop import Hooks, train_clip
 from minchange_eval.trainers.clip.run_log import StepReport
+from minchange_eval.trainers.clip.training_record import is_finished
 
 EVERY_STEPS = 10  # a line of progress
 
@@ -57,9 +63,26 @@ def train(recipe: Path, settings: Sequence[str], on_step: Callable[[StepReport],
     train_clip(config, Hooks(validation, on_step, lambda line: print(line, file=sys.stderr, flush=True)))
 
 
+def stop_with_parent() -> None:
+    """Save and end soon after whoever started this is gone: killed, it could not say so."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
     recipe, *settings = sys.argv[1:]
-    train(Path(recipe), settings, show)
+    stop_with_parent()
+    output = Path(dict(setting.split("=", 1) for setting in settings)["output"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(output.parent / f".{output.name}.lock", f"{output}: an earlier run is still in it"):
+        if not is_finished(output):
+            train(Path(recipe), settings, show)
 
 
 if __name__ == "__main__":
