@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -20,7 +19,7 @@ from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.fetch import RUNS_CODE
 from minchange_eval.hub.licences import Inherited, inherited, sources_of
 from minchange_eval.hub.manifest import CARD, MANIFEST
-from minchange_eval.hub.records import public_record
+from minchange_eval.hub.records import public_record, without_folders
 
 TRAINING = "training.json"
 BEFORE, AFTER = "records/before.jsonl", "records/after.jsonl"
@@ -125,7 +124,7 @@ class Training(BaseModel):
         """
         stated: dict[str, str] = {}
         for source in self.data:
-            stated |= sources_of(StoreCard(name=_shown(source.name), licence=source.licence))
+            stated |= sources_of(StoreCard(name=source.name, licence=source.licence))
         return inherited(stated)
 
 
@@ -202,7 +201,7 @@ def _public_training(folder: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected JSON ({error}); train again") from error
-    return json.dumps(_without_folders(content), indent=2, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(without_folders(content), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def _training(path: Path, content: bytes) -> Training:
@@ -233,16 +232,3 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
                 f"{path}: is no part of a checkpoint; move it elsewhere, so that nothing is published by mistake"
             )
         yield name, path
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_folders(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(one) for one in value]
-    return _shown(value) if isinstance(value, str) else value
-
-
-def _shown(name: str) -> str:
-    """A name for readers elsewhere: of a path on this machine its last part."""
-    return PurePath(name).name or name if name.startswith(("/", "~", "./", "../")) else name

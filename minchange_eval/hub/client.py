@@ -55,6 +55,7 @@ class Hub:
     token: str | None
     tell: Tell
     reached: bool = False
+    _known: bool = False
 
     def ask(self, address: HubAddress, request: Callable[[], Result], *, tries: int = TRIES) -> Result:
         """The result of a request to the Hub, made again where that may help.
@@ -87,6 +88,16 @@ class Hub:
             self.tell(f"{trouble.what}: waiting {wait:g} s, then try {attempt + 1} of {tries}")
             time.sleep(wait)
         raise AssertionError("unreachable")
+
+    def require_known(self, address: HubAddress) -> None:
+        """The Hub knows the token; asked once, for the Hub answers few such questions in a minute.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if not self._known:
+            self.ask(address, self.api.whoami)
+            self._known = True
 
     def hidden(self, text: str) -> str:
         """The text without the token, should a server or a library have quoted it."""

@@ -35,16 +35,26 @@ def public_record(record: RunRecord) -> RunRecord:
 
     What models got, and everything that is compared, stays as it is.
     """
-    settings = {name: _without_folder(value) for name, value in record.model.settings.items()}
-    model = record.model.model_copy(update={"name": str(_without_folder(record.model.name)), "settings": settings})
+    model = record.model.model_copy(
+        update={
+            "name": without_folders(record.model.name),
+            "settings": {name: without_folders(value) for name, value in record.model.settings.items()},
+        }
+    )
     return record.model_copy(update={"run": RunPart(), "model": model})
 
 
-def _without_folder(value: JsonValue) -> JsonValue:
-    """Of a path its last part."""
-    if not isinstance(value, str):
-        return value
-    is_path = value.startswith(("/", "./", "../", "~")) or re.match(r"[A-Za-z]:\\", value)
+def without_folders(value: Any) -> Any:
+    """JSON for readers elsewhere: of each path on this machine its last part.
+
+    >>> without_folders({"model": "/home/ada/clip-spec", "base": ["ada/clip", "~/b32.pt"]})
+    {'model': 'clip-spec', 'base': ['ada/clip', 'b32.pt']}
+    """
+    if isinstance(value, dict):
+        return {name: without_folders(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(one) for one in value]
+    is_path = isinstance(value, str) and re.match(r"/|\.\.?/|~|[A-Za-z]:\\", value)
     return PurePath(value).name or value if is_path else value
 
 

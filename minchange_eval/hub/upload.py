@@ -163,7 +163,7 @@ def look(hub: Hub, address: HubAddress, kind: Kind) -> There | None:
         UsageError: the token is wrong, or it holds another kind of thing.
         DataError: its manifest is broken.
     """
-    hub.ask(address, hub.api.whoami)  # a wrong token is told apart from a repository that is not there
+    hub.require_known(address)  # a wrong token is told apart from a repository that is not there
     found = hub.ask(address, lambda: _info(hub, address, REPOSITORY_TYPES[kind]))
     if found is None:
         if kind in _WITH_RECORDS:

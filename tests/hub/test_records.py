@@ -68,11 +68,17 @@ def test_what_tells_of_a_machine_stays_at_home_and_results_stay_as_they_are(
 
 
 def test_only_paths_lose_their_folders() -> None:
-    settings = {"pretrained": "~/weights/b32.pt", "model": "owner/name", "scale": 2, "none": None}
+    settings = {
+        "pretrained": "~/weights/b32.pt",
+        "model": "owner/name",
+        "scale": 2,
+        "none": None,
+        "args": {"peft": "/a/b"},
+    }
     model = ModelDescription(adapter="open_clip", name="hf-hub:owner/name", settings=settings)
     kept = public_record(run_of(1).model_copy(update={"model": model})).model
     assert kept.name == "hf-hub:owner/name"
-    assert kept.settings == {**settings, "pretrained": "b32.pt"}
+    assert kept.settings == {**settings, "pretrained": "b32.pt", "args": {"peft": "b"}}
 
 
 def test_report_gate_compare_and_slim_read_from_the_hub(
