@@ -139,9 +139,12 @@ def _metavar(field: Any) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and show what it came to."""
+    from minchange_eval.trainers.clip.stop import StopRequest
+
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     try:
-        return _run(args)
+        with StopRequest() as stop, stop.at_once():  # SIGTERM is as good as Ctrl-C from the first import on
+            return _run(args)
     except MinchangeError as error:
         if alone:
             raise
@@ -260,7 +263,8 @@ def _leave(error: MinchangeError | KeyboardInterrupt | None) -> NoReturn:
     if isinstance(error, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     if os.environ.get("RANK", "0") == "0" or not _said_elsewhere(error):
-        what = "stopped; the state is saved, the same command goes on" if code is ExitCode.INTERRUPTED else str(error)
+        stopped = "stopped; what was saved is kept, the same command goes on"
+        what = stopped if code is ExitCode.INTERRUPTED else str(error)
         _say(f"minchange-eval: {what} (exit code {int(code)})")  # the launcher's own will be 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -43,6 +43,13 @@ def trainings(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Train
 
 
 @pytest.fixture(scope="module")
+def with_suite(trainings: Trainings, chat_suite: Path) -> Trainings:
+    """With something to evaluate."""
+    shutil.copytree(chat_suite / "store" / "vismin_mini", trainings.home / "store" / "vismin_mini")
+    return trainings
+
+
+@pytest.fixture(scope="module")
 def undisturbed(trainings: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a training that nothing came between leaves."""
     folder = tmp_path_factory.mktemp("undisturbed") / "out"
@@ -193,7 +200,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(trainings: Trainin
 
 
 def test_weights_that_are_not_finite_are_never_saved(trainings: Trainings, tmp_path: Path) -> None:
-    poison = "next(args[0]._encoder.model.parameters()).data.fill_(float('inf'))"
+    poison = "next(args[0]._model.parameters()).data.fill_(float('inf'))"
     run = trainings.run(tmp_path / "out", before=at_call("loop._Training._write_state", 2, poison))
     assert run.code == 70
     assert "has values that are not finite" in run.output.splitlines()[-1]
@@ -269,15 +276,13 @@ def test_a_floor_above_the_model_as_given_is_refused(trainings: Trainings, tmp_p
 
 
 def test_tasks_are_evaluated_before_during_and_after_and_a_signal_in_between_loses_nothing(
-    trainings: Trainings, chat_suite: Path, tmp_path: Path
+    with_suite: Trainings, tmp_path: Path
 ) -> None:
-    if not (trainings.home / "store" / "vismin_mini").exists():
-        shutil.copytree(chat_suite / "store" / "vismin_mini", trainings.home / "store" / "vismin_mini")
     asked = ("--evaluate", "vismin_mini_object", "--evaluate-every", "4")
     signal = at_call("evaluations.measured", 2, "os.kill(os.getpid(), signal.SIGTERM)")
-    run = trainings.run(tmp_path / "out", *asked, before=signal)
+    run = with_suite.run(tmp_path / "out", *asked, before=signal)
     assert run.code == 130, run.output
-    run = trainings.run(tmp_path / "out", *asked)
+    run = with_suite.run(tmp_path / "out", *asked)
     assert run.code == 0, run.output
     assert "going on after step 4 of 7" in run.output
     names = {path.name for path in (tmp_path / "out" / "records").iterdir()}
@@ -291,18 +296,20 @@ def test_tasks_are_evaluated_before_during_and_after_and_a_signal_in_between_los
     assert record["weights_sha256"] == read_record(tmp_path / "out" / "records" / "after.jsonl").model.weights_sha256
 
 
-def test_two_processes_evaluate_on_the_first_and_end_alike_when_one_fails(trainings: Trainings, tmp_path: Path) -> None:
+def test_two_processes_evaluate_on_the_first_and_end_alike_when_one_fails(
+    with_suite: Trainings, tmp_path: Path
+) -> None:
     pictures = make_pictures(tmp_path / "pictures")
     gone = (
         "os.environ['RANK'] == '1' and (_ for _ in ()).throw("
         "importlib.import_module('minchange_eval.core.errors').DataError('image x.png: there is no such file'))"
     )
-    asked = ("--zero-shot", str(pictures), "--evaluate-every", "2")
-    run = trainings.run(tmp_path / "out", *asked, before=at_call("loader._read", 30, gone), processes=2)
+    asked = ("--zero-shot", str(pictures), "--evaluate", "vismin_mini_object", "--evaluate-every", "2")
+    run = with_suite.run(tmp_path / "out", *asked, before=at_call("loader._read", 30, gone), processes=2)
     assert run.code == 5, run.output
     assert "Traceback" not in run.output
     assert "x.png: there is no such file" in run.output
-    run = trainings.run(tmp_path / "out", *asked)  # in one process now
+    run = with_suite.run(tmp_path / "out", *asked)  # in one process now
     assert run.code == 0, run.output
 
 

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,23 +21,19 @@ from minchange_eval.audit.hash_file import HashFile
 from minchange_eval.core.errors import ExitCode, MinchangeError, ModelError, UsageError
 from minchange_eval.core.record import RunRecord, read_record
 from minchange_eval.model_adapters.arithmetic import hardware, same_bits
-from minchange_eval.model_adapters.encoder import Encoder
 from minchange_eval.model_adapters.weights import weights_sha256
 from minchange_eval.trainers.clip.batches import Batch
 from minchange_eval.trainers.clip.config import TrainConfig
 from minchange_eval.trainers.clip.evaluations import Evaluations, Evaluator, measured
-from minchange_eval.trainers.clip.gather import World
 from minchange_eval.trainers.clip.guard import guard
+from minchange_eval.trainers.clip.ingredients import ingredients
 from minchange_eval.trainers.clip.layouts import WrittenCheckpoint, write_checkpoint_folder
-from minchange_eval.trainers.clip.loader import BatchStream, TrainingData
+from minchange_eval.trainers.clip.loader import BatchStream
 from minchange_eval.trainers.clip.memory import memory_advice, out_of_memory
-from minchange_eval.trainers.clip.objectives import OBJECTIVES, Objective
 from minchange_eval.trainers.clip.output_folder import RECORDS, claim
 from minchange_eval.trainers.clip.pace import Pace
-from minchange_eval.trainers.clip.plan import BatchPlan
 from minchange_eval.trainers.clip.processes import OtherProcessError, Processes
 from minchange_eval.trainers.clip.run_log import RunLog, StepReport
-from minchange_eval.trainers.clip.sources import SetData, open_pairs
 from minchange_eval.trainers.clip.state import (
     GOOD,
     OPTIMIZER,
@@ -53,9 +49,9 @@ from minchange_eval.trainers.clip.state import (
     read_tensors,
     weights_of,
 )
-from minchange_eval.trainers.clip.step import TrainStep, adamw, learning_rate_at, refuse_batch_statistics
+from minchange_eval.trainers.clip.step import learning_rate_at
 from minchange_eval.trainers.clip.stop import StopRequest
-from minchange_eval.trainers.clip.trained_model import TwoTowers, load_for_training
+from minchange_eval.trainers.clip.trained_model import load_for_training
 from minchange_eval.trainers.clip.training_record import (
     TrainingRecord,
     first_and_last_losses,
@@ -117,10 +113,13 @@ def train_clip(config: TrainConfig, hooks: Hooks | None = None, *, force: bool =
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS has no deterministic kernels
     processes = Processes(config.precision)
-    with random_states_kept(), same_bits(processes.device, config.threads):
-        states, facts = claimed(config, processes, force=force)
+    with random_states_kept(), same_bits(processes.device, config.threads), StopRequest() as stop:
+        with stop.at_once():
+            states, facts = claimed(config, processes, force=force)
         try:
-            return _Training(config, hooks or Hooks(), processes, states, facts).run()
+            with stop.at_once():
+                training = _Training(config, hooks or Hooks(), processes, states, facts)
+            return training.run(stop)
         finally:
             if states:
                 states.unlock()
@@ -138,86 +137,26 @@ class _Training:
         facts: Facts | None,
     ) -> None:
         self._config, self._hooks, self._processes = config, hooks, processes
-        self._output = Path(config.output)
-        self._states, self._facts = states, facts
-        self._objective = objective_of(config)
-        self._encoder = load_for_training(
-            config.model,
-            config.adapter,
-            processes.device,
-            seed=config.seed,
-            pretrained=config.pretrained,
-            force_quick_gelu=config.force_quick_gelu,
-        )
-        self._base = base_model(config, self._encoder)
-        self._data = TrainingData(
-            SetData.open(config.sets) if config.sets else None,
-            open_pairs(config.plain) if config.plain else None,
-            self._encoder,
-            config.cache_mb,
-        )
-        self._plan = plan_of(config, self._data, self._objective)
-        self._steps = config.steps or (config.epochs or 0) * self._plan.steps_per_epoch
-        if config.warmup_steps > self._steps:
-            raise UsageError(
-                f"--warmup-steps {config.warmup_steps}: the training has {self._steps} steps only; lower it"
-            )
-        self._adamw, self._step = self._made_trainable()
+        self._output, self._states, self._facts = Path(config.output), states, facts
+        self._of = ingredients(config, processes)
+        self._model = self._of.encoder.model
         self._done = self._images = 0
         self._seconds = 0.0
         self._evaluated_at = -1
         self._pace = Pace()
         self._log: RunLog | None = None  # of the first process
 
-    def run(self) -> FinishedTraining | None:
-        with StopRequest() as stop:
-            with stop.at_once():
-                self._processes.on_first(self._open_logs)
-                self._restore()
-            try:
-                stopped = self._train(stop)
-            finally:
-                if self._log:
-                    self._log.close()
-            with stop.at_once():
-                return self._processes.on_first(lambda: self._finish(stopped))
-
-    def _made_trainable(self) -> tuple[torch.optim.AdamW, TrainStep]:
-        config, accelerator = self._config, self._processes.accelerator
-        towers = TwoTowers(
-            self._encoder,
-            lock_image=config.lock_image,
-            lock_text=config.lock_text,
-            freeze_batch_norm=config.freeze_batch_norm,
-        )
-        optimizer = adamw(
-            towers.parameters(),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            beta1=config.beta1,
-            beta2=config.beta2,
-            epsilon=config.epsilon,
-        )
-        world = World(self._processes.rank, self._processes.world)
-        refuse_batch_statistics(towers, config.accumulate, world)
-        wrapped, prepared = accelerator.prepare(towers, optimizer)
-        step = TrainStep(
-            towers=wrapped,
-            optimizer=prepared,
-            objective=self._objective,
-            logit_scale=self._scale,
-            max_scale=config.max_scale,
-            accumulate=config.accumulate,
-            backend=accelerator,
-            world=world,
-        )
-        return optimizer, step
-
-    @property
-    def _scale(self) -> torch.nn.Parameter:
-        scale = self._encoder.model.logit_scale
-        assert isinstance(scale, torch.nn.Parameter)
-        return scale
+    def run(self, stop: StopRequest) -> FinishedTraining | None:
+        with stop.at_once():
+            self._processes.on_first(self._open_logs)
+            self._restore()
+        try:
+            stopped = self._train(stop)
+        finally:
+            if self._log:
+                self._log.close()
+        with stop.at_once():
+            return self._processes.on_first(lambda: self._finish(stopped))
 
     def _open_logs(self) -> None:
         """On the first process: what only it writes."""
@@ -225,10 +164,10 @@ class _Training:
         evaluator = self._hooks.evaluator(self._output / RECORDS) if self._hooks.evaluator else None
         self._evaluations = Evaluations(self._config, evaluator, self._hooks.say)
         if facts:
-            require_same_data(facts, self._described_data())
+            require_same_data(facts, self._of.fingerprints)
         self._overlap = facts.overlap if facts else self._guarded(evaluator.datasets if evaluator else ())
-        if self._data.cut_captions:
-            self._hooks.say(self._data.cut_captions)
+        if self._of.data.cut_captions:
+            self._hooks.say(self._of.data.cut_captions)
         self._log = RunLog(
             self._output,
             facts.step if facts else 0,
@@ -240,8 +179,8 @@ class _Training:
         """What the training data share with what will be evaluated."""
         with HashFile() as kept:
             result = guard(
-                self._data.sets,
-                self._data.pairs,
+                self._of.data.sets,
+                self._of.data.pairs,
                 benchmarks,
                 allow_overlap=self._config.allow_overlap,
                 kept=kept,
@@ -260,8 +199,8 @@ class _Training:
         state = self._states.newest() if self._states else None
         weights = processes.tensors_from_first(read_tensors(state, WEIGHTS) if state else None)
         moments = processes.tensors_from_first(read_tensors(state, OPTIMIZER) if state else None)
-        self._encoder.model.load_state_dict(weights)
-        put_moments(self._adamw, moments)
+        self._model.load_state_dict(weights)
+        put_moments(self._of.optimizer, moments)
         if processes.accelerator.scaler is not None and facts.scaler:
             processes.accelerator.scaler.load_state_dict(dict(facts.scaler))
         self._done, self._images, self._seconds = facts.step, facts.images, facts.seconds
@@ -272,7 +211,7 @@ class _Training:
             good = read_tensors(state, GOOD)
             self._evaluations.values = dict(facts.evaluations)
             self._evaluations.good, self._evaluations.good_step = good or None, facts.good_step
-            self._hooks.say(f"{self._output}: going on after step {self._done} of {self._steps}")
+            self._hooks.say(f"{self._output}: going on after step {self._done} of {self._of.steps}")
 
     def _train(self, stop: StopRequest) -> str:
         """Take the steps that are left.
@@ -281,15 +220,15 @@ class _Training:
             Why it ended early; empty where it did not.
         """
         config, processes = self._config, self._processes
-        left = range(self._done, self._steps)
+        left = range(self._done, self._of.steps)
         with (
             BatchStream(
-                self._data, self._plan, left, rank=processes.rank, world=processes.world, workers=config.workers
+                self._of.data, self._of.plan, left, rank=processes.rank, world=processes.world, workers=config.workers
             ) as stream,
             deterministic(processes.device),
         ):
             stopped = self._evaluate(stop)
-            while self._done < self._steps and not stopped:
+            while self._done < self._of.steps and not stopped:
                 began = time.perf_counter()
                 batch, rows = self._next(stream, stop)
                 losses = self._take(batch)
@@ -305,7 +244,7 @@ class _Training:
 
     def _is_saved_now(self) -> bool:
         every = self._config.save_every
-        return self._done == self._steps or bool(every and self._done % every == 0)
+        return self._done == self._of.steps or bool(every and self._done % every == 0)
 
     def _next(self, stream: BatchStream, stop: StopRequest) -> tuple[Batch, int]:
         """This process's share of the next batch, and the rows of the whole of it; or the end, for all processes."""
@@ -332,7 +271,7 @@ class _Training:
 
     def _take(self, batch: Batch) -> dict[str, float]:
         try:
-            return self._step.take(self._done + 1, batch, self._learning_rate(self._done + 1))
+            return self._of.step.take(self._done + 1, batch, self._learning_rate(self._done + 1))
         except ModelError as error:  # the loss is no number, on every process
             self._keep_last_good(error)
         except RuntimeError as error:
@@ -344,7 +283,7 @@ class _Training:
         config = self._config
         return learning_rate_at(
             step,
-            steps=self._steps,
+            steps=self._of.steps,
             warmup_steps=config.warmup_steps,
             peak=config.learning_rate,
             schedule=config.schedule,
@@ -356,13 +295,13 @@ class _Training:
         parts = {name: value for name, value in losses.items() if name != "loss"}
         report = StepReport(
             step=self._done,
-            steps=self._steps,
+            steps=self._of.steps,
             loss=losses["loss"],
             parts=parts,
             learning_rate=self._learning_rate(self._done),
-            scale=float(self._scale.detach().exp()),
+            scale=float(self._of.step.logit_scale.detach().exp()),
             images_per_s=self._pace.images_per_s,
-            remaining_s=self._pace.step_s * (self._steps - self._done),
+            remaining_s=self._pace.step_s * (self._of.steps - self._done),
             waited=self._pace.waited,
         )
         self._log.step(report)
@@ -386,7 +325,7 @@ class _Training:
         """On the first process; None where a signal came between."""
         try:
             with stop.at_once():
-                values = self._evaluations.at(self._done, self._encoder, last=self._done == self._steps)
+                values = self._evaluations.at(self._done, self._of.encoder, last=self._done == self._of.steps)
         except KeyboardInterrupt:
             return None
         if self._log:
@@ -398,7 +337,7 @@ class _Training:
         if not (config.evaluate or config.zero_shot):
             return False
         every = config.evaluate_every
-        return self._done in (0, self._steps) or bool(every and self._done % every == 0)
+        return self._done in (0, self._of.steps) or bool(every and self._done % every == 0)
 
     @property
     def _first(self) -> bool:
@@ -412,7 +351,7 @@ class _Training:
     def _write_state(self, random_of_processes: list[Any]) -> None:
         assert self._states is not None
         assert self._log is not None
-        weights = weights_of(self._encoder.model)
+        weights = weights_of(self._model)
         broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
         if broken:
             raise ModelError(
@@ -423,7 +362,7 @@ class _Training:
         facts = Facts(
             step=self._done,
             config=self._config.model_dump(mode="json"),
-            data=self._described_data(),
+            data=self._of.fingerprints,
             log_bytes=self._log.position(),
             evaluated_at=self._evaluated_at,
             good_step=self._evaluations.good_step,
@@ -434,16 +373,7 @@ class _Training:
             scaler=scaler.state_dict() if scaler is not None else {},
             random=random_of_processes,
         )
-        self._states.save(facts, weights, moments_of(self._adamw), self._evaluations.good)
-
-    def _described_data(self) -> dict[str, Any]:
-        """What must be the same when the training is gone on with."""
-        sets, pairs = self._data.sets, self._data.pairs
-        return {
-            "model": self._base["weights_sha256"],
-            **{card.name: card.fingerprint for card in (sets.cards if sets else ())},
-            **({pairs.name: pairs.fingerprint} if pairs else {}),
-        }
+        self._states.save(facts, weights, moments_of(self._of.optimizer), self._evaluations.good)
 
     def _keep_last_good(self, error: ModelError) -> NoReturn:
         """The weights of the last state as a checkpoint that can be loaded, and the error."""
@@ -454,8 +384,8 @@ class _Training:
         assert self._states is not None
         state = self._states.newest()
         if state:
-            self._encoder.model.load_state_dict(read_tensors(state, WEIGHTS))
-            write_checkpoint_folder(self._encoder, self._output)
+            self._model.load_state_dict(read_tensors(state, WEIGHTS))
+            write_checkpoint_folder(self._of.encoder, self._output)
         raise ModelError(f"{error}; {self._kept()}") from error
 
     def _kept(self) -> str:
@@ -470,23 +400,23 @@ class _Training:
         assert self._states is not None
         evaluations, steps = self._evaluations, self._done
         if stopped and evaluations.good is not None:
-            self._encoder.model.load_state_dict(dict(evaluations.good))
+            self._model.load_state_dict(dict(evaluations.good))
             steps = evaluations.good_step or 0
-        written = write_checkpoint_folder(self._encoder, self._output)
+        written = write_checkpoint_folder(self._of.encoder, self._output)
         before, after = self._records(written)
         if after is not None:
             evaluations.values[steps] = evaluations.values.get(steps, {}) | measured(after)
-        sets, pairs = self._data.sets, self._data.pairs
+        sets, pairs = self._of.data.sets, self._of.data.pairs
         first_losses, last_losses = first_and_last_losses(self._output)
         record = TrainingRecord(
             config=self._config.model_dump(mode="json", exclude={"output"}),
-            base_model=self._base,
-            weights_sha256=weights_sha256(self._encoder.model.state_dict()),
+            base_model=self._of.base,
+            weights_sha256=weights_sha256(self._model.state_dict()),
             data=trained_on(sets, pairs),
             overlap=self._overlap,
             steps=steps,
-            planned_steps=self._steps,
-            epochs=steps / self._plan.steps_per_epoch if sets else None,
+            planned_steps=self._of.steps,
+            epochs=steps / self._of.plan.steps_per_epoch if sets else None,
             images=self._images,
             stopped=stopped,
             first_losses=first_losses,
@@ -495,7 +425,7 @@ class _Training:
             processes=self._processes.world,
             device=hardware(self._processes.device),
             seconds=round(self._seconds + self._pace.total_s, 3),
-            packages={**self._encoder.packages, "accelerate": version("accelerate"), "minchange-eval": __version__},
+            packages={**self._of.encoder.packages, "accelerate": version("accelerate"), "minchange-eval": __version__},
             layouts=written.as_json(),
         )
         write_training_record(self._output, record)
@@ -517,41 +447,6 @@ def claimed(config: TrainConfig, processes: Processes, *, force: bool) -> tuple[
     states, facts = processes.on_first(lambda: claim(config, force=force)) or (None, None)
     told = processes.from_first(facts.model_dump(mode="json") if facts else None)
     return states, Facts.model_validate(told) if told else None
-
-
-def objective_of(config: TrainConfig) -> Objective:
-    """The objective that the settings name."""
-    return replace(
-        OBJECTIVES[config.objective],
-        loss=config.loss,
-        hard_negative_weight=config.hard_negative_weight,
-        local_loss=config.local_loss,
-    )
-
-
-def plan_of(config: TrainConfig, data: TrainingData, objective: Objective) -> BatchPlan:
-    """Which members each step takes."""
-    sets, pairs = data.sets, data.pairs
-    return BatchPlan(
-        sets.sizes if sets else [],
-        sets.subsets if sets else [],
-        len(pairs) if pairs else 0,
-        sets_per_batch=config.sets_per_batch,
-        pairs_per_batch=config.pairs_per_batch,
-        mix=config.mix or None,
-        seed=config.seed,
-        members=objective.members,
-    )
-
-
-def base_model(config: TrainConfig, encoder: Encoder) -> dict[str, Any]:
-    """The model as it was given, for the record."""
-    return {
-        "adapter": config.adapter,
-        "name": encoder.name,
-        "weights_sha256": encoder.weights_sha256,
-        "activation": encoder.settings.get("activation"),
-    }
 
 
 def require_same_data(facts: Facts, data: Mapping[str, Any]) -> None:

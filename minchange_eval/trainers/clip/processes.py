@@ -49,6 +49,7 @@ class Processes:
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
             DistributedDataParallelKwargs(broadcast_buffers=False),  # frozen ones are the same, synced ones stay so
         ]
+        _forget_other_precision(PRECISIONS[precision])
         try:
             self.accelerator: Any = Accelerator(mixed_precision=PRECISIONS[precision], kwargs_handlers=handlers)
         except ValueError as error:  # accelerate's state is one a process, and a precision that the device lacks
@@ -135,6 +136,14 @@ class Processes:
         sent = own if self.is_first else own.new_empty(int(size))
         distributed.broadcast(sent, src=0)
         return _value(sent)
+
+
+def _forget_other_precision(precision: str) -> None:
+    """accelerate keeps the precision of the first training of a process for all that follow."""
+    from accelerate.state import AcceleratorState
+
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()
 
 
 def _exit_code(error: BaseException) -> ExitCode:
