@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minchange_eval.core.errors import DataError, ExitCode
+from minchange_eval.core.errors import DataError, ExitCode, printable
 
 EXAMPLES = """examples:
   minchange-eval list
@@ -55,9 +55,9 @@ def _row(name: str) -> tuple[str, ...]:
         name,
         f"{card.items:,} {card.kind}",
         _bytes(size),
-        card.revision[:19] or "unknown",
-        card.licence,
-        "; ".join([*notes, counts]),
+        printable(card.revision[:19]) or "unknown",
+        printable(card.licence),
+        printable("; ".join([*notes, counts])),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minchange_eval.cli.progress import shown
-from minchange_eval.core.errors import ExitCode, UsageError
+from minchange_eval.core.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
     from minchange_eval.data.release import HubSource
@@ -91,7 +91,8 @@ def _say_what_is_there(store: Store, began: float) -> None:
     )
     if card.skipped:
         first = card.skipped[0]
-        print(f"{card.name}: {len(card.skipped)} broken rows left out; first: {first.where}: {first.reason}")
+        why = printable(f"{first.where}: {first.reason}")
+        print(f"{card.name}: {len(card.skipped)} broken rows left out; first: {why}")
     if card.expected_items and card.items != card.expected_items:
         print(f"{card.name}: the whole release has {card.expected_items:,} {card.kind}; this is {card.items:,} of them")
     if card.origin:

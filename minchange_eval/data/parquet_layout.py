@@ -26,6 +26,7 @@ from minchange_eval.data.store_card import SkippedRow
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "minchange.json"
 DATA_FOLDER = "data"
+_LARGEST_MANIFEST = 20_000_000  # bytes; some 100,000 files
 FILE_PATH = re.compile(rf"{DATA_FOLDER}/[A-Za-z0-9_][A-Za-z0-9_.-]*/\d{{5}}\.parquet")  # never outside of the folder
 
 
@@ -55,7 +56,7 @@ class Manifest(BaseModel):
         source, revision: what it was prepared from before it was published; a local file by its name alone.
         fingerprint: of the store that was published, and of every store that is prepared from it.
         one_image: each question has one image, in a column `image`.
-        subsets: subset -> K, or number of options.
+        subsets: subset -> K, or number of options, of its first item; for people, as counts is.
         counts: subset -> items.
         skipped: rows of the source that are in no file, with the reason.
         files: the Parquet files; others in the data folder are an error.
@@ -63,7 +64,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(default=SCHEMA_VERSION, strict=True)
     name: str
     kind: Kind
     title: str = ""
@@ -76,7 +77,7 @@ class Manifest(BaseModel):
     one_image: bool = False
     subsets: dict[str, int]
     counts: dict[str, int]
-    expected_items: int | None = None
+    expected_items: int | None = Field(default=None, ge=1)
     images: int
     image_bytes: int
     quirks: tuple[str, ...] = ()
@@ -107,7 +108,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     try:
+        if (size := path.stat().st_size) > _LARGEST_MANIFEST:
+            raise ValueError(f"{size:,} bytes")
         content = json.loads(path.read_bytes())
+        json.dumps(content, ensure_ascii=False).encode()  # half a character in a text could not be stored
         version = content.get("schema_version") if isinstance(content, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise DataError(

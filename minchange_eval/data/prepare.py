@@ -29,6 +29,7 @@ Progress = Callable[[Iterable[Item], int | None], Iterable[Item]]
 
 _log = logging.getLogger(__name__)
 _WORKERS = min(4, os.cpu_count() or 1)
+_SKIP = "re-run prepare with --skip-broken to leave such rows out and count them"
 _AHEAD = 2 * _WORKERS  # items in memory beside the batch that is being written
 
 
@@ -73,7 +74,8 @@ def prepare(
             return Store.open(name)
     found = locate()
     release = found.release
-    reading = _Reading(release, skip_broken, list(found.skipped))
+    again = "get the data set again" if found.origin else _SKIP
+    reading = _Reading(release, again, skip_broken, list(found.skipped))
     items: Iterable[Item] = reading.items(release.read(*found.arguments))
     if progress is not None:
         items = progress(items, release.items)
@@ -188,7 +190,7 @@ def _located_published(name: str, source: Path | HubSource) -> _Located:
         kind=manifest.kind,
         title=manifest.title,
         licence=manifest.licence,
-        subsets=manifest.subsets,
+        subsets={},  # read off the items
         read=lambda source: published_items(source, manifest),
         paper=manifest.paper,
         revision=revision,
@@ -196,12 +198,16 @@ def _located_published(name: str, source: Path | HubSource) -> _Located:
         quirks=manifest.quirks,
         items=manifest.expected_items,
     )
+    official = is_known(name, manifest.fingerprint)
+    if official:  # what is known of it is not for whoever published this copy to say
+        known = find_release(name)
+        release = replace(release, title=known.title, licence=known.licence, paper=known.paper, quirks=known.quirks)
     return _Located(
         release,
         (folder,),
         shown,
         revision,
-        official=is_known(name, manifest.fingerprint),
+        official=official,
         fingerprint=manifest.fingerprint,
         origin=" at ".join(filter(None, (manifest.source, manifest.revision))) or "not stated",
         skipped=manifest.skipped,
@@ -233,6 +239,7 @@ class _Reading:
     """Validates rows as they stream past."""
 
     release: Release
+    what_to_do: str
     skip_broken: bool
     skipped: list[SkippedRow] = field(default_factory=list)
 
@@ -272,10 +279,7 @@ class _Reading:
     def _broken(self, row: Item | BrokenRow) -> None:
         assert isinstance(row, BrokenRow)
         if not self.skip_broken:
-            raise DataError(
-                f"{self.release.name} {row.where}: {row.reason}; "
-                "re-run prepare with --skip-broken to leave such rows out and count them"
-            )
+            raise DataError(f"{self.release.name} {row.where}: {row.reason}; {self.what_to_do}")
         self.skipped.append(SkippedRow(where=row.where, reason=row.reason))
 
 

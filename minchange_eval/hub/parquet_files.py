@@ -110,7 +110,7 @@ def _writer(file: BinaryIO, schema: Any) -> Any:
         file,
         schema,
         compression="snappy",  # every reader of Parquet has it
-        use_dictionary=["subset"],
+        use_dictionary=False,  # a value takes room of its own, so that a reader can tell what it unpacks to
         write_statistics=["id", "subset", "position"],  # of image bytes they would be images again
         write_page_index=True,
         write_batch_size=_PAGE_ROWS,

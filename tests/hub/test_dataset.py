@@ -190,7 +190,7 @@ def rewritten(folder: Path, change: Callable[[list[dict[str, Any]]], None], subs
     table = pq.read_table(path)
     rows = table.to_pylist()
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path, use_dictionary=False)
     edit(folder, lambda manifest: _agree(manifest, path, len(rows)))
 
 
@@ -198,6 +198,16 @@ def _agree(manifest: dict[str, Any], path: Path, rows: int) -> None:
     (file,) = [file for file in manifest["files"] if path.as_posix().endswith(file["path"])]
     data = path.read_bytes()
     file.update(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), rows=rows)
+
+
+def repacked(folder: Path, change: Callable[[Any], Any], **writing: Any) -> None:
+    """Change the table of a subset's file, or how it is written, and let the manifest agree with the file again."""
+    import pyarrow.parquet as pq
+
+    path = folder / "data/count/00000.parquet"
+    table = change(pq.read_table(path))
+    pq.write_table(table, path, **{"use_dictionary": False, **writing})
+    edit(folder, lambda manifest: _agree(manifest, path, len(table)))
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -239,6 +249,17 @@ def _moved(rows: list[dict[str, Any]]) -> None:
     rows[0]["position"], rows[1]["position"] = rows[1]["position"], rows[0]["position"]
 
 
+def _facts(text: str) -> Callable[[list[dict[str, Any]]], None]:
+    return lambda rows: rows[0].update(facts=text)
+
+
+def _bomb(rows: list[dict[str, Any]]) -> None:
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    rows[0]["images"][0]["bytes"] = file.getvalue()
+    rows[0]["image_sha256"][0] = hashlib.sha256(file.getvalue()).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -250,6 +271,10 @@ def _moved(rows: list[dict[str, Any]]) -> None:
         (_null, r"00000\.parquet row 1: is damaged \(a text is null\)"),
         (_no_permutation, r"00000\.parquet row 0: is damaged"),
         (_moved, "row 0: expected position 0, got 4"),
+        (_facts("5"), r"row 0: is damaged \(expected an object, got the number 5\)"),
+        (_facts("[" * 100_000), "row 0: is damaged"),
+        (_facts('{"half": "\\ud800"}'), "row 0: is damaged .*half a character"),
+        (_bomb, "would unpack to more than .* refused as a bomb; get the data set again"),
     ],
 )
 def test_a_change_that_the_manifest_covers_up_is_found_all_the_same(
@@ -265,6 +290,74 @@ def test_a_change_that_the_manifest_covers_up_is_found_all_the_same(
     assert same(Store.open("tiny"), store)  # what was there stays
 
 
+def _column(name: str, values: list[Any]) -> Callable[[Any], Any]:
+    import pyarrow as pa
+
+    return lambda table: table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _column("position", ["0", "4", "8"]),
+        _column("id", [1, 2, 3]),
+        _column("captions", [[1, 2]] * 3),
+        _column("captions", ["ab"] * 3),
+        _column("images", [[{"bytes": b"x", "path": 3}]] * 3),
+        lambda table: table.drop_columns(["position"]),
+        lambda table: table.append_column("more", table.column("id")),
+    ],
+)
+def test_columns_that_are_not_those_of_the_layout_are_refused(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    _, folder = written(tmp_path / "out")
+    repacked(folder, change)
+    with pytest.raises(DataError, match=r"00000\.parquet: expected the columns position, id, subset, .* get it again"):
+        prepare("mine", folder)
+    assert_not_there("mine")
+
+
+def _long_facts(table: Any) -> Any:
+    rows = [{**row, "facts": "x" * 1_000_000} for row in table.to_pylist()] * 10
+    return table.from_pylist(rows, schema=table.schema)
+
+
+def _long_list(table: Any) -> Any:
+    rows = [{**row, "captions": [None] * 1_000_000} for row in table.to_pylist()]
+    return table.from_pylist(rows, schema=table.schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "writing"),
+    [
+        (_long_facts, {"use_dictionary": True}),
+        (_long_facts, {"use_dictionary": False, "column_encoding": {"facts": "DELTA_BYTE_ARRAY"}}),
+        (_long_facts, {"compression": "zstd"}),
+        (_long_list, {}),
+    ],
+)
+def test_files_that_unpack_to_far_more_than_they_are_are_refused_unread(
+    tmp_path: Path, change: Callable[[Any], Any], writing: dict[str, Any]
+) -> None:
+    _, folder = written(tmp_path / "out")
+    repacked(folder, change, **writing)
+    with pytest.raises(DataError, match=r"00000\.parquet: .*, refused as a bomb"):
+        prepare("mine", folder)
+
+
+def test_a_damaged_page_that_the_manifest_covers_up_is_one_line(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    _, folder = written(tmp_path / "out")
+    path = folder / "data/count/00000.parquet"
+    whole, columns = path.read_bytes(), pq.read_metadata(path).row_group(0)
+    for number in range(columns.num_columns):
+        start = columns.column(number).data_page_offset
+        path.write_bytes(whole[:start] + b"\xff" * 12 + whole[start + 12 :])
+        edit(folder, lambda manifest: _agree(manifest, path, 3))
+        with pytest.raises(DataError, match=r"00000\.parquet: cannot be read"):
+            prepare("mine", folder)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -274,9 +367,13 @@ def test_a_change_that_the_manifest_covers_up_is_found_all_the_same(
         (lambda manifest: manifest["files"][0].update(path="/etc/00000.parquet"), r"files\.0\.path"),
         (lambda manifest: manifest["files"].clear(), "files"),
         (lambda manifest: manifest["files"].append(manifest["files"][0]), "missing or stand twice"),
+        (lambda manifest: manifest.update(schema_version="2"), "schema_version"),
+        (lambda manifest: manifest.update(title="\ud800"), "cannot be read"),
+        (lambda manifest: manifest.update(title="x" * 30_000_000), "cannot be read"),
+        (lambda manifest: manifest.update(expected_items=-3), "expected_items"),
         (lambda manifest: manifest.pop("kind"), "kind"),
-        (lambda manifest: manifest.update(kind="questions"), "is damaged"),
-        (lambda manifest: manifest.update(one_image=True), "is damaged"),
+        (lambda manifest: manifest.update(kind="questions"), "expected the columns"),
+        (lambda manifest: manifest.update(one_image=True), "expected the columns"),
     ],
 )
 def test_a_manifest_that_is_not_true_is_one_line_of_bad_data(
@@ -302,7 +399,7 @@ def test_flags_that_would_leave_something_out_do_not_go_with_published_data(tmp_
     _, folder = written(tmp_path / "out")
     for more in ({"skip_broken": True}, {"images": tmp_path}):
         with pytest.raises(UsageError, match="whole or refused"):
-            prepare("mine", folder, **more)  # type: ignore[arg-type]
+            prepare("mine", folder, **more)
 
 
 def test_nobody_becomes_spec_silently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -331,6 +428,34 @@ def test_only_the_known_fingerprint_verifies_a_copy(tmp_path: Path, monkeypatch:
         assert prepare("vismin", folder, force=True).card.verified is verified
     monkeypatch.setattr(known_fingerprints, "KNOWN_FINGERPRINTS", {("spec", "1"): store.card.fingerprint})
     assert not prepare("vismin", folder, force=True).card.verified
+
+
+def test_of_a_verified_copy_nobody_else_says_what_its_licence_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = written(tmp_path / "out", "vismin", licence="CC0-1.0", title="Mine", paper="arXiv:1")
+    monkeypatch.setattr(known_fingerprints, "KNOWN_FINGERPRINTS", {("vismin", "1"): store.card.fingerprint})
+    card, release = prepare("vismin", folder, force=True).card, find_release("vismin")
+    assert (card.licence, card.title, card.paper) == (release.licence, release.title, release.paper)
+
+
+def test_what_is_said_of_subsets_is_read_off_the_items(tmp_path: Path) -> None:
+    store, folder = written(tmp_path / "out")
+    edit(folder, lambda manifest: manifest.update(subsets={"x": -5, "count": 10**9}))
+    assert prepare("mine", folder).card.subsets == store.card.subsets
+
+
+def test_what_others_wrote_moves_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, folder = written(tmp_path / "out", revision="\x1b[2J")
+    edit(
+        folder,
+        lambda manifest: manifest.update(licence="\x1b[2J\nMIT", skipped=[{"where": "\x1b[2J", "reason": "\x1b[2J"}]),
+    )
+    assert main(["prepare", "mine", "--source", str(folder)]) == 0
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\\x1b[2J\\nMIT" in out
 
 
 def test_known_fingerprints_are_of_what_this_version_draws() -> None:
