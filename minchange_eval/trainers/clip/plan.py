@@ -96,9 +96,15 @@ class BatchPlan:
         if len(self._sizes) != len(subsets):
             raise ValueError(f"expected a subset for each of {len(self._sizes)} sets, got {len(subsets)}")
         self._check_numbers()
+        self._fewest_sets = 0  # in a batch
         if sets_per_batch:
             self._check_sizes(subsets)
             self._plan_epoch(subsets, mix)
+        if pairs_per_batch == 1 or (not pairs_per_batch and self._fewest_sets == 1 and members == "anchor"):
+            raise UsageError(
+                "batch plan: one pair has nothing to be told from; raise pairs_per_batch (or sets_per_batch) to 2 or "
+                "more"
+            )
         self._order_of_sets = lru_cache(maxsize=2)(self._shuffled_sets)
         self._order_of_pairs = lru_cache(maxsize=2)(self._shuffled_pairs)
 
@@ -117,14 +123,14 @@ class BatchPlan:
             step: from 0.
 
         Raises:
-            UsageError: more ranks than sets and pairs in the batch.
+            UsageError: more ranks than sets and pairs in the smallest batch.
         """
-        sets, pairs = self._sets_at(step), self._pairs_at(step)
-        if len(sets) + len(pairs) < world:
+        if self._fewest_sets + self.pairs_per_batch < world:
             raise UsageError(
-                f"batch plan: {world} ranks cannot share {len(sets)} sets and {len(pairs)} pairs; "
-                f"raise sets_per_batch or pairs_per_batch, or use fewer ranks"
+                f"batch plan: {world} ranks cannot share {self._fewest_sets} sets and {self.pairs_per_batch} pairs, "
+                f"the smallest batch; raise sets_per_batch or pairs_per_batch, or use fewer ranks"
             )
+        sets, pairs = self._sets_at(step), self._pairs_at(step)
         anchors = self._anchors_at(step, sets)
         shares, lightest = _dealt(self._loads(sets), world)
         mine = shares[rank]
@@ -177,8 +183,6 @@ class BatchPlan:
                 f"batch plan: expected sets_per_batch and pairs_per_batch of at least 0 and not both 0, "
                 f"got {sets} and {pairs}"
             )
-        if pairs == 1 or (not pairs and sets == 1 and self.members == "anchor"):
-            raise UsageError("batch plan: one pair has nothing to be told from; raise pairs_per_batch to 2 or more")
         for name, wanted, there, what in (
             ("sets_per_batch", sets, len(self._sizes), "candidate sets"),
             ("pairs_per_batch", pairs, self._pairs, "plain pairs"),
@@ -203,6 +207,7 @@ class BatchPlan:
         self._starts: Numbers = np.cumsum(self._counts) - self._counts
         turns = self._mixed(names.tolist(), mix) if mix else self._counts
         self._steps = -(-int(turns.sum()) // self.sets_per_batch)
+        self._fewest_sets = int(turns.sum()) // self._steps
         # turn j of a subset with m turns comes at (j + 1/2) / m of the epoch, so that each stretch has its share of all
         place = np.concatenate([(np.arange(count) + 0.5) / count for count in turns if count])
         order = np.argsort(place, kind="stable")
@@ -218,9 +223,6 @@ class BatchPlan:
                 f"got {dict(mix)}"
             )
         weights = np.array([mix[name] for name in names], dtype=np.float64)
-        for name, count, quota in zip(names, self._counts, weights / weights.sum() * self.sets_per_batch, strict=True):
-            if quota > count:
-                raise _too_few(name, count, np.ceil(quota))
         passes = max(count / weight for count, weight in zip(self._counts, weights, strict=True) if weight)
         return np.where(weights > 0, np.maximum(np.round(weights * passes), self._counts), 0).astype(np.int64)
 
@@ -232,13 +234,10 @@ class BatchPlan:
         most = held.reshape(self._steps, len(names)).max(axis=0)
         for name, count, quota in zip(names, self._counts, most, strict=True):
             if quota > count:
-                raise _too_few(name, count, quota)
-
-
-def _too_few(name: str, count: int, quota: float) -> UsageError:
-    return UsageError(
-        f"mix: a batch would hold {quota:.0f} sets of {name}, which has {count}; lower its weight or sets_per_batch"
-    )
+                raise UsageError(
+                    f"mix: a batch would hold {quota} sets of {name}, which has {count}; lower its weight or "
+                    f"sets_per_batch"
+                )
 
 
 def _dealt(loads: Numbers, ranks: int) -> tuple[list[Numbers], list[int]]:

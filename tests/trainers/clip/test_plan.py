@@ -65,7 +65,7 @@ def test_the_ranks_share_one_batch_whole_sets_on_one_rank_each(
 ) -> None:
     plan = _plan(sizes, pairs_per_batch=pairs_per_batch)
     alone = plan.at(step).members
-    if len(_sets(alone)) + pairs_per_batch < world:
+    if len(sizes) // plan.steps_per_epoch + pairs_per_batch < world:  # the smallest batch
         with pytest.raises(UsageError, match=f"{world} ranks cannot share"):
             plan.at(step, 0, world)
         return
@@ -168,6 +168,20 @@ def test_no_set_is_twice_in_a_batch_or_the_mix_is_refused(weight: float, first: 
         assert len(set(numbers)) == len(numbers)
 
 
+def test_a_mix_may_take_every_set_of_a_subset_into_one_batch() -> None:
+    third = 1 / 3  # 3 of 5 sets: by weights of floating point 3.0000000000000004
+    plan, _ = _mixed({"a": third, "b": third, "c": 1.0}, {"a": 1, "b": 1, "c": 3}, 5)
+    assert plan.steps_per_epoch == 1
+    assert sorted(_sets(plan.at(0).members)) == [0, 1, 2, 3, 4]
+
+
+def test_ranks_that_a_smaller_batch_of_the_epoch_cannot_feed_are_refused_at_the_first_step() -> None:
+    plan = _plan([2, 2, 2], batch=2, pairs_per_batch=0)  # two sets in one step, one in the other
+    for step in (0, 1):
+        with pytest.raises(UsageError, match="2 ranks cannot share 1 sets and 0 pairs"):
+            plan.at(step, 0, 2)
+
+
 def test_a_mix_may_leave_a_subset_out() -> None:
     plan, subsets = _mixed({"a": 1, "b": 0}, {"a": 6, "b": 6}, 3)
     assert plan.steps_per_epoch == 2
@@ -204,6 +218,7 @@ def test_the_anchor_alone_is_planned_where_the_objective_wants_no_more() -> None
         ({"sets_per_batch": -1, "pairs_per_batch": 4}, "at least 0"),
         ({"sets_per_batch": 0, "pairs_per_batch": 1}, "nothing to be told from"),
         ({"sets_per_batch": 1, "pairs_per_batch": 0, "members": "anchor"}, "nothing to be told from"),
+        ({"sets_per_batch": 2, "pairs_per_batch": 0, "members": "anchor"}, "nothing to be told from"),  # 2 and 1 of 3
         ({"sets_per_batch": 4, "pairs_per_batch": 0}, "sets_per_batch=4, but the data hold 3 candidate sets"),
         ({"sets_per_batch": 0, "pairs_per_batch": 9}, "pairs_per_batch=9, but the data hold 8 plain pairs"),
     ],
