@@ -172,6 +172,7 @@ def write_checkpoint_folder(encoder: Encoder, folder: Path, dtype: str = "fp32")
             for file in new.iterdir():
                 file.chmod(readable)
                 sync(file)
+            sync(new)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
@@ -187,7 +188,8 @@ def finish_moving(folder: Path) -> None:
     new = folder / _MOVING
     if not new.is_dir():
         return
-    names = json.loads((new / _NAMES).read_text(encoding="utf-8"))
+    listed = new / _NAMES  # removed when all else has been moved
+    names = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []
     here = [name for name in names if (new / name).exists()]
     if any(name not in CONFIGURATIONS for name in here):
         for name in set(FILES) - (set(names) - set(CONFIGURATIONS)):

@@ -518,6 +518,14 @@ def test_a_checkpoint_that_is_half_moved_loads_nowhere_until_the_move_is_complet
     assert not [file for file in (tmp_path / "to").iterdir() if file.name.startswith(".")]
 
 
+def test_a_move_that_ended_before_its_empty_folder_was_removed_is_complete(tmp_path: Path) -> None:
+    write_checkpoint_folder(load_for_training("minchange-tiny"), tmp_path / "to")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "to").iterdir()}
+    (tmp_path / "to/.checkpoint.moving").mkdir()
+    load_for_training(str(tmp_path / "to"))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "to").iterdir()} == before
+
+
 def test_a_checkpoint_of_one_layout_takes_the_place_of_one_of_both(tmp_path: Path) -> None:
     write_checkpoint_folder(load_for_training(str(open_clip_model(tmp_path / "from", "vit-gelu"))), tmp_path / "to")
     (tmp_path / "to/training.json").write_text("{}")
