@@ -1,15 +1,15 @@
 """What is minimised, by name: which members of a set a batch holds, and the loss over them.
 
-    name          what stays together     in the batch     loss
-    spec          a candidate set         all members      L_clip(plain pairs) + lambda L_hn(sets)
-    vismin        sets of one original    all members      L_clip(plain pairs and members)
-    full_sets     a candidate set         all members      L_clip(plain pairs and members)
-    one_per_set   a candidate set         its anchor       L_clip(plain pairs and anchors)
+    name          of each set in the batch   loss
+    spec          all members                L_clip(plain pairs) + lambda L_hn(sets)
+    vismin        all members                L_clip(plain pairs and members)
+    full_sets     all members                L_clip(plain pairs and members)
+    one_per_set   its anchor                 L_clip(plain pairs and anchors)
 
 L_clip is the plain contrastive loss: every row of the batch is told from every other row. `vismin` and `full_sets` have
-hard negatives in the batch and nothing in the loss that knows of them; they differ in what stays together (an original
-that was edited four times is once in the batch of `vismin` and comes with all four edits; `full_sets` takes its four
-sets one by one, and where two of them meet in a batch, the original is taken for a negative of itself). `one_per_set`
+hard negatives in the batch and nothing in the loss that knows of them. They are one computation under two names, that
+of the paper and that of the control: whatever the objective, sets that share their original are one set with the
+original once (`SetData`), since two copies of it in a batch would be taken for negatives of each other. `one_per_set`
 sees the same pictures without their hard negatives. `spec` alone has a term of its own: an anchor is told from the
 other anchors and from the hard negatives of its own set, never from those of another set, and set members stay out of
 L_clip.
@@ -75,8 +75,7 @@ class Objective:
 
     Attributes:
         name: as in `OBJECTIVES`.
-        grouping: what stays together: a candidate `set`, or all sets that share their `original` image as one group.
-        members: `all` members of a group are in the batch, or the `anchor` only; for `BatchPlan`.
+        members: `all` members of a set are in the batch, or the `anchor` only; for `BatchPlan`.
         hard_negatives: whether set members enter through L_hn, and not through the contrastive loss.
         loss: `clip` (softmax) or `siglip` (sigmoid).
         hard_negative_weight: lambda; SPEC, arXiv:2312.00081 (0.2).
@@ -85,7 +84,6 @@ class Objective:
     """
 
     name: str
-    grouping: Literal["set", "original"]
     members: Literal["all", "anchor"]
     hard_negatives: bool = False
     loss: Literal["clip", "siglip"] = "clip"
@@ -221,9 +219,9 @@ def _float32(values: Tensor) -> Tensor:
 OBJECTIVES = {
     objective.name: objective
     for objective in (
-        Objective("spec", grouping="set", members="all", hard_negatives=True),
-        Objective("vismin", grouping="original", members="all"),
-        Objective("full_sets", grouping="set", members="all"),
-        Objective("one_per_set", grouping="set", members="anchor"),
+        Objective("spec", members="all", hard_negatives=True),
+        Objective("vismin", members="all"),
+        Objective("full_sets", members="all"),
+        Objective("one_per_set", members="anchor"),
     )
 }

@@ -164,11 +164,6 @@ class TwoTowers(nn.Module):
                 yield module
 
 
-def has_batch_statistics(model: nn.Module) -> bool:
-    """Whether a row's embedding depends on the other rows of its batch: a batch norm in train mode."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in model.modules())
-
-
 def _tower(name: str) -> str:
     """The tower that a parameter or (with a dot at the end) a module belongs to: image, text, or neither."""
     if name.startswith(IMAGE_TOWER):
