@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minchange_eval.trainers.clip.run_log import StepReport
 
 EXAMPLES = """examples:
-  minchange-eval train clip --config examples/train/mini.yaml            a minute on one core, no network
+  minchange-eval train clip --config examples/train/mini.yaml            minutes on one core, no network
   minchange-eval train clip --config examples/train/mini.yaml --steps 200 --output runs/longer
   minchange-eval train clip --model ViT-B-32 --pretrained openai --force-quick-gelu --sets spec_mini_train \\
     --sets-per-batch 64 --objective full_sets --steps 500 --learning-rate 1e-6 --output runs/b32

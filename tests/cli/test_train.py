@@ -185,6 +185,19 @@ def test_a_disk_that_fills_up_while_a_state_is_saved_leaves_the_one_before(
     assert_same(tmp_path / "out", undisturbed)
 
 
+def test_a_disk_that_is_full_at_the_end_keeps_the_state_and_the_same_command_finishes(
+    trainings: Trainings, undisturbed: Path, tmp_path: Path
+) -> None:
+    full = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))"
+    run = trainings.run(tmp_path / "out", before=at_call("loop.write_checkpoint_folder", 1, full))
+    assert run.code == 70
+    assert "the disk is full" in run.output.splitlines()[-1]
+    assert not (tmp_path / "out" / "training.json").exists()
+    run = trainings.run(tmp_path / "out")
+    assert "going on after step 7 of 7" in run.output
+    assert_same(tmp_path / "out", undisturbed)
+
+
 def test_a_loss_that_is_no_number_keeps_the_last_good_weights(trainings: Trainings, tmp_path: Path) -> None:
     run = trainings.run(
         tmp_path / "out", before=at_call("step.TrainStep.take", 5, "args[0].logit_scale.data.fill_(float('nan'))")

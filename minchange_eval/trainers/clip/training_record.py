@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from minchange_eval.core.errors import DataError
+from minchange_eval.core.errors import DataError, MinchangeError
 from minchange_eval.core.whole_files import write_whole
 from minchange_eval.trainers.clip.run_log import LOSSES
 
@@ -134,9 +134,14 @@ def write_training_record(folder: Path, record: TrainingRecord) -> None:
     """Write it, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        MinchangeError: it cannot be written.
     """
-    write_whole(folder / FILE, [record.model_dump_json(indent=2).encode(), b"\n"])
+    try:
+        write_whole(folder / FILE, [record.model_dump_json(indent=2).encode(), b"\n"])
+    except OSError as error:
+        raise MinchangeError(
+            f"{folder / FILE}: cannot be written ({error.strerror or error}); make room and run the same command again"
+        ) from error
 
 
 def read_training_record(folder: Path) -> TrainingRecord:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minchange_eval.core.errors import DataError
+from minchange_eval.core.errors import DataError, MinchangeError
 from minchange_eval.trainers.clip.training_record import (
     TrainedOn,
     TrainingRecord,
@@ -37,6 +37,11 @@ def test_a_record_comes_back_as_it_was_and_says_that_the_training_is_finished(tm
     write_training_record(tmp_path, RECORD)
     assert is_finished(tmp_path)
     assert read_training_record(tmp_path) == RECORD
+
+
+def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MinchangeError, match=r"training\.json: cannot be written .* run the same command again"):
+        write_training_record(tmp_path / "gone", RECORD)
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), ("{}", "no training record")])
