@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from minchange_eval.core.errors import UsageError
@@ -10,6 +11,7 @@ from minchange_eval.core.whole_files import write_whole
 from minchange_eval.data.audit_results import read_audit
 from minchange_eval.data.parquet_layout import MANIFEST_FILE, Manifest, PushedFile, folders_of
 from minchange_eval.data.store import Store
+from minchange_eval.data.store_card import SkippedRow
 from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.dataset_card import SAMPLES_FILE, Published, dataset_card
 from minchange_eval.hub.licences import inherited, sources_of
@@ -86,6 +88,7 @@ def write_dataset_files(
     card = Published(
         manifest=manifest,
         folders=folders_of(list(surveyed.rows)),
+        choices=surveyed.choices,
         to=to.repo_id,
         licence=licence,
         licence_reviewed=licence_reviewed,
@@ -119,9 +122,14 @@ def _manifest(store: Store, surveyed: Survey, files: tuple[PushedFile, ...]) -> 
         images=card.images,
         image_bytes=card.image_bytes,
         quirks=tuple(card.quirks),
-        skipped=tuple(card.skipped),
+        skipped=tuple(SkippedRow(where=_no_folders(row.where), reason=_no_folders(row.reason)) for row in card.skipped),
         files=files,
     )
+
+
+def _no_folders(text: str) -> str:
+    """What is said of a broken row, with every absolute path cut down to its last name."""
+    return re.sub(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^/\\\s]+[/\\])+", "", text)
 
 
 def _public(source: str) -> str:

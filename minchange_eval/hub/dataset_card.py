@@ -6,7 +6,7 @@ Names, captions and reasons come from whoever made the data, so they are shown a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ class Published:
     Attributes:
         manifest: what the data set says of itself.
         folders: subset -> name of its folder and configuration.
+        choices: subset -> (right ones, candidates) of its queries; several where its items differ.
         to: `owner/name` on the Hub.
         licence: inherited from its sources.
         licence_reviewed: whoever publishes it has said that it was reviewed.
@@ -56,6 +57,7 @@ class Published:
 
     manifest: Manifest
     folders: dict[str, str]
+    choices: Mapping[str, Set[tuple[int, int]]]
     to: str
     licence: Inherited
     licence_reviewed: bool
@@ -121,9 +123,12 @@ def _front_matter(published: Published) -> dict[str, Any]:
     manifest = published.manifest
     split = split_of(manifest.name)
     configs = []
-    for number, folder in enumerate(published.folders.values()):
+    # one that is called so is the default already, and there may be one only
+    default = "default" if "default" in published.folders.values() else next(iter(published.folders.values()))
+    for folder in published.folders.values():
         files = {"split": split, "path": f"data/{folder}/*.parquet"}
-        configs.append({"config_name": folder, **({"default": True} if number == 0 else {}), "data_files": [files]})
+        marked = {"default": True} if folder == default else {}
+        configs.append({"config_name": folder, **marked, "data_files": [files]})
     tags = ["minchange-eval", "vision-language", "minimal-change", "hard-negatives", "compositionality"]
     return {
         "pretty_name": printable(manifest.title or manifest.name),
@@ -171,19 +176,25 @@ def _subsets(published: Published) -> str:
     head = ["configuration", "items", "K" if sets else "options", "by chance: accuracy", *chances]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for subset, folder in published.folders.items():
-        k = manifest.subsets.get(subset, 0)
-        rows.append([code(folder), f"{manifest.counts[subset]:,}", str(k), *_chances(k, sets=sets)])
+        choices = published.choices[subset]
+        sizes = sorted({candidates for _, candidates in choices})
+        size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        rows.append([code(folder), f"{manifest.counts[subset]:,}", size, *_chances(choices, sets=sets)])
     named = [f"- {code(folder)}: {code(subset)}" for subset, folder in published.folders.items() if folder != subset]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    notes = "By chance: scores that know nothing and never tie" if sets else "By chance: one right option"
+    notes = "By chance: scores that know nothing and never tie" if sets else "By chance: any option alike"
+    notes += (
+        "" if all(len(choices) == 1 for choices in published.choices.values()) else "; none where items differ in it"
+    )
     return "\n\n".join([table, f"{notes}.", *(["Subsets by their own name:", "\n".join(named)] if named else [])])
 
 
-def _chances(k: int, *, sets: bool) -> list[str]:
-    if k < 2:
+def _chances(choices: Set[tuple[int, int]], *, sets: bool) -> list[str]:
+    if len(choices) > 1:
         return ["", "", ""] if sets else [""]
+    ((right, k),) = choices
     if not sets:
-        return [_percent(query_chance(1, k))]
+        return [_percent(query_chance(right, k))]
     return [_percent(chance(metric, k, "scores")) for metric in ("i2t_accuracy", "text_score", "group_score")]
 
 

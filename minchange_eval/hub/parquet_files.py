@@ -28,10 +28,12 @@ class Survey:
 
     Attributes:
         rows: subset -> positions of its items in released order.
+        choices: subset -> (right ones, candidates) of its queries; several where its items differ.
         one_image: it holds questions about one image each.
     """
 
     rows: dict[str, list[int]]
+    choices: dict[str, set[tuple[int, int]]]
     one_image: bool
 
 
@@ -43,19 +45,22 @@ def survey(store: Store) -> Survey:
     """
     fingerprint = Fingerprint(over_pixels=store.card.synthetic)
     rows: dict[str, list[int]] = {}
+    choices: dict[str, set[tuple[int, int]]] = {}
     one_image = store.card.kind == "questions"
     for position, item in enumerate(store.items()):
         for image in item.images:
             image.read()  # compares with its SHA-256
         fingerprint.add(item)
         rows.setdefault(item.subset, []).append(position)
+        of_queries = (len(set(item.answers)), len(item.options)) if isinstance(item, ChoiceQuestion) else (1, item.k)
+        choices.setdefault(item.subset, set()).add(of_queries)
         one_image = one_image and isinstance(item, ChoiceQuestion) and len(item.images) == 1
     if fingerprint.hexdigest() != store.card.fingerprint:
         raise DataError(
             f"{store.folder}: expected fingerprint {store.card.fingerprint[:12]}, got {fingerprint.hexdigest()[:12]}; "
             f"re-run: minchange-eval prepare {store.card.name} --force"
         )
-    return Survey(rows, one_image)
+    return Survey(rows, choices, one_image)
 
 
 def write_parquet_files(

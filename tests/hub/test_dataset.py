@@ -146,6 +146,37 @@ def test_datasets_opens_a_published_folder_and_decodes_both_kinds_of_column(tmp_
     assert (row["question"], row["answers"]) == ("What? ", [0])
 
 
+def test_datasets_opens_a_folder_whose_subsets_have_odd_names(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    names = ("count", "default", "Default", "", "../..", "__x", "on", "1", "train")
+    pictures = (BytesImage("a.png", picture_bytes(1, kind="PNG")), BytesImage("b.png", picture_bytes(2, kind="PNG")))
+    items = [CandidateSet(f"s{number}", name, pictures, ("a", "b")) for number, name in enumerate(names)]
+    store, folder = written(tmp_path / "out", items=iter(items))
+    configurations = datasets.get_dataset_config_names(str(folder))
+    for item, name in zip(items, configurations, strict=True):
+        rows = datasets.load_dataset(str(folder), name, split="train", cache_dir=str(tmp_path / "cache"))
+        assert (rows["id"][:], rows["subset"][:]) == ([item.set_id], [item.subset])
+    assert datasets.get_dataset_default_config_name(str(folder)) == "default"
+    assert same(prepare("mine", folder), store)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGB", "JPEG"), ("RGB", "WEBP"), ("RGBA", "WEBP"), ("P", "PNG"), ("L", "PNG"), ("RGBA", "PNG")]
+)
+def test_every_kind_of_picture_comes_back_byte_for_byte(tmp_path: Path, mode: str, kind: str) -> None:
+    pictures = []
+    for seed in (1, 2):
+        file = io.BytesIO()
+        Image.open(io.BytesIO(picture_bytes(seed, kind="PNG"))).convert(mode).save(file, kind)
+        pictures.append(BytesImage(f"{seed}.{kind.lower()}", file.getvalue()))
+    nested = {"a": [1, {"b": None, "c": [True, 1.5, "\u00e4"]}]}
+    items = [CandidateSet("s", "count", tuple(pictures), ("a", "b" * 1_000_000), facts=nested)]
+    store, folder = written(tmp_path / "out", items=iter(items))
+    back = prepare("mine", folder)
+    assert same(back, store)
+    assert [image.read() for image in back.item(0).images] == [image.data for image in pictures]
+
+
 def test_a_missing_shard_is_said_and_nothing_is_half_prepared(tmp_path: Path) -> None:
     _, folder = written(tmp_path / "out")
     (folder / "data/count/00000.parquet").unlink()
@@ -489,6 +520,18 @@ def test_no_folder_of_the_users_machine_is_published(tmp_path: Path) -> None:
         )
         assert b"/home" not in everything + push.card.encode()
     assert b"secret with images of lab/mmvp@1" in everything
+
+
+def test_no_folder_of_the_users_machine_stands_in_what_is_said_of_broken_rows(tmp_path: Path) -> None:
+    reasons = ["image 'a/b.jpg' is missing in /home/ada/My pictures/coco; name it", "/home/ada/x.arrow: is cut off"]
+    skipped = [SkippedRow(where="row 7", reason=reason) for reason in reasons]
+    store = write_store("tiny", sets(), card=StoreCard(name="tiny", licence="MIT"), skipped=skipped)
+    push = dataset_push(store, tmp_path / "out", TO)
+    for text in (push.card, (tmp_path / "out" / MANIFEST_FILE).read_text()):
+        assert "/home" not in text
+        assert "ada/My" not in text
+        assert "image 'a/b.jpg' is missing in" in text
+        assert "x.arrow: is cut off" in text
 
 
 def test_where_it_comes_from_is_kept_over_two_pushes(tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def test_counts_k_and_chance_of_each_subset_stand_in_a_table(tmp_path: Path) -> 
     assert "| `three` | 1 | 3 | 33.3 % | 3.7 % | 1.7 % |" in card
 
 
+def test_no_chance_is_said_of_a_subset_whose_items_differ_in_it(tmp_path: Path) -> None:
+    mixed = [*sets(("a", "b"), "mixed"), *sets(("c", "d", "e"), "mixed")]
+    _, card = card_of(tmp_path / "sets", mixed)
+    assert "| `mixed` | 2 | 2 to 3 |  |  |  |" in card
+    options = ("a", "b", "c", "d")
+    asked = [
+        ChoiceQuestion("1", "two right", (picture(1),), "?", options, (0, 1)),
+        ChoiceQuestion("2", "mixed", (picture(1),), "?", options, (0,)),
+        ChoiceQuestion("3", "mixed", (picture(1), picture(2)), "?", options, (0, 3)),
+    ]
+    _, card = card_of(tmp_path / "questions", asked)
+    assert "| `two right` | 1 | 4 | 50.0 % |" in card.replace("two_right", "two right")
+    assert "| `mixed` | 2 | 4 |  |" in card
+
+
 def test_a_benchmark_names_its_task_and_other_data_do_not_pretend_to_have_one(tmp_path: Path) -> None:
     _, card = card_of(tmp_path / "spec", sets(), "spec", expected_items=3000)
     assert "minchange-eval prepare spec --source hub:ada/tiny@main\nlmms_eval " in card
