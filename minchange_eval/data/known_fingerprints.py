@@ -11,6 +11,11 @@ KNOWN_FINGERPRINTS = {
     ("spec_mini", "seed 0, version 1"): "16cc8812f48d2294586a21f79c9dfbd0206d40f9cc7aee4d874133141e2d7300",
     ("vismin_mini", "seed 0, version 2"): "0eb38307881ffa84f0d14b73a137c2d7fb6f6924f02c0b034171577d3764eb0e",
     ("med_mini", "seed 0, version 2"): "7d590fe51126b4c4939e1834314ab519bf32a0dc6be0985346b05f57955ec5da",
+    ("spec_mini_train", "seed 2000000, version 2"): "51d3aa9ac6dea94901564a8332f4460e3d846fec4a582bc7caec9225cc0df22c",
+    (
+        "vismin_mini_train",
+        "seed 2000000, version 2",
+    ): "667d74674f482cb76631b144b2d9b58941bf32561010a063b5b551eec01b2d3c",
 }
 
 

@@ -17,7 +17,7 @@ from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.data import known_fingerprints
 from minchange_eval.data.parquet_layout import MANIFEST_FILE, Manifest, read_manifest
 from minchange_eval.data.prepare import open_or_prepare, prepare
-from minchange_eval.data.releases import find_release
+from minchange_eval.data.releases import find_release, generated
 from minchange_eval.data.store import Store, write_store
 from minchange_eval.data.store_card import SkippedRow, StoreCard, store_folder
 from minchange_eval.hub.address import parse_address
@@ -490,6 +490,8 @@ def test_what_others_wrote_moves_no_cursor(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_known_fingerprints_are_of_what_this_version_draws() -> None:
+    drawn_here = {name for name, point in generated().items() if point.value.startswith("minchange_eval.")}
+    assert {name for name, _ in known_fingerprints.KNOWN_FINGERPRINTS} >= drawn_here
     for name, revision in known_fingerprints.KNOWN_FINGERPRINTS:
         assert find_release(name).revision == revision, "prepare it anew, and write down its fingerprint"
 
