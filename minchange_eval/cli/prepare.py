@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   minchange-eval prepare med_real --source hallu_med --images "MMVP Images"
   minchange-eval prepare vsr --source visual-spatial-reasoning/data/splits --images coco
   minchange-eval prepare mine --like spec --source DIR       candidate sets of your own in SPEC's layout
+  minchange-eval prepare mine --like spec --source DIR --licence CC-BY-4.0
   minchange-eval prepare mine --source hub:owner/name@main   what `push dataset` wrote, or a folder of it
 
 The store is $MINCHANGE_HOME/store, by default in the user's cache folder. HF_HUB_OFFLINE=1 is obeyed.
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images that the source only names")
     parser.add_argument("--like", metavar="RELEASE", help="the source is data of your own in this release's layout")
+    parser.add_argument(
+        "--licence",
+        default="",
+        metavar="ID",
+        help="licence of that data of your own, by its SPDX or Hub identifier; what you publish of them inherits it",
+    )
     parser.add_argument("--force", action="store_true", help="replace what is prepared already")
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave broken rows out and count them in the card, with the reason"
@@ -61,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if source is None or (isinstance(source, Path) and not is_published(source)):  # else any name may be given to it
         for name in args.names:
             find_release(args.like or name)  # a misspelt second name is said before an hour of work on the first
+    to_review = _to_review(args.names[0], args.licence) if args.like else ()
     for name in args.names:
         began = time.time()
         store = prepare(
@@ -68,12 +76,23 @@ def run(args: argparse.Namespace) -> int:
             source,
             images=args.images,
             like=args.like,
+            licence=args.licence,
             force=args.force,
             skip_broken=args.skip_broken,
             progress=partial(shown, name, "items"),
         )
         _say_what_is_there(store, began)
+    for reason in to_review:
+        print(f"{printable(reason)}: `push` will ask for --licence-reviewed, unless --licence names one that is known")
     return ExitCode.OK
+
+
+def _to_review(name: str, licence: str) -> tuple[str, ...]:
+    """Why a person has to look before data of that licence are published; two that cannot both be kept are an error."""
+    from minchange_eval.data.store_card import StoreCard
+    from minchange_eval.hub.licences import inherited, sources_of
+
+    return inherited(sources_of(StoreCard(name=name, licence=licence))).to_review
 
 
 def _say_what_is_there(store: Store, began: float) -> None:

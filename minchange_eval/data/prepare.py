@@ -39,6 +39,7 @@ def prepare(
     *,
     images: Path | None = None,
     like: str | None = None,
+    licence: str = "",
     force: bool = False,
     skip_broken: bool = False,
     progress: Progress | None = None,
@@ -51,6 +52,7 @@ def prepare(
             a release from the Hub where it is there, or draws generated data.
         images: folder of images, for a release whose source holds only the questions.
         like: the release whose layout the source has, for data of one's own under a name of their own.
+        licence: of such data, as whoever prepares them states it; empty where nothing is stated.
         force: replace what is there; it stays usable until the new store is complete.
         skip_broken: leave broken rows out and count them in the card, instead of stopping at the first.
         progress: wraps the items as they are written, with their expected number.
@@ -61,6 +63,8 @@ def prepare(
         DataError: a broken row, with its number, the reason and what to do; a published data set that is not, to the
             last byte, what was published.
     """
+    if licence and not like:
+        raise UsageError(f"{name}: what its licence is, its release says; leave out --licence, which goes with --like")
     if isinstance(source, HubSource) or (source is not None and is_published(source)):
         if images is not None or skip_broken or like is not None:
             raise UsageError(
@@ -68,7 +72,7 @@ def prepare(
             )
         locate = partial(_located_published, name, source)
     else:
-        locate = partial(_located, _own(name, like, source) if like else find_release(name), source, images)
+        locate = partial(_located, _own(name, like, source, licence) if like else find_release(name), source, images)
     if not force:
         with suppress(NotPreparedError):
             return Store.open(name)
@@ -110,7 +114,7 @@ def open_or_prepare(name: str) -> Store:
     return store
 
 
-def _own(name: str, like: str, source: Path | None) -> Release:
+def _own(name: str, like: str, source: Path | None, licence: str) -> Release:
     """Data of one's own in the layout of a release: nothing that is known of the release is known of them."""
     layout = find_release(like)
     if is_release(name):
@@ -121,7 +125,7 @@ def _own(name: str, like: str, source: Path | None) -> Release:
         name=name,
         kind=layout.kind,
         title=f"{name}, in the layout of {like}",
-        licence="",
+        licence=licence,
         subsets=layout.subsets,
         read=layout.read,
         how_to_get=f"expected the layout of {like}: {layout.how_to_get}",

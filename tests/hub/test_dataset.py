@@ -22,7 +22,7 @@ from minchange_eval.data.store import Store, write_store
 from minchange_eval.data.store_card import SkippedRow, StoreCard, store_folder
 from minchange_eval.hub.address import parse_address
 from minchange_eval.hub.dataset import dataset_push, write_dataset_files
-from tests.data.official_layouts import picture_bytes
+from tests.data.official_layouts import picture_bytes, write_spec_release
 
 TO = parse_address("hub:ada/tiny")
 SUBSETS = ("count", "left/right", "left:right", "Größe <b>")
@@ -576,6 +576,47 @@ def test_data_without_a_licence_is_published_only_when_somebody_has_looked(tmp_p
     card = (tmp_path / "out" / "README.md").read_text()
     assert "license: unknown" in card
     assert "says to have reviewed that it may be published, although med states no licence" in card
+
+
+@pytest.mark.parametrize(
+    ("licence", "hub", "reason"),
+    [
+        ("cc-by-sa-4.0", "cc-by-sa-4.0", ""),
+        ("MIT AND CC-BY-4.0", "cc-by-4.0", ""),
+        ("for my friends", "other", "mine states 'for my friends', which is no licence that is known here"),
+        (None, "unknown", "mine states no licence"),
+    ],
+)
+def test_data_of_ones_own_are_published_under_the_licence_that_was_stated_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], licence: str | None, hub: str, reason: str
+) -> None:
+    folder = write_spec_release(tmp_path / "mine", 1, subsets=("count",))
+    stated = ["--licence", licence] if licence is not None else []
+    assert main(["prepare", "mine", "--like", "spec", "--source", str(folder), *stated]) == 0
+    assert (f"{reason}: `push` will ask for --licence-reviewed" in capsys.readouterr().out) is bool(reason)
+    store = Store.open("mine")
+    assert store.card.licence == (licence or "")
+    write_dataset_files(store, tmp_path / "out", TO, licence_reviewed=bool(reason))
+    assert f"\nlicense: {hub}\n" in (tmp_path / "out" / "README.md").read_text()
+    assert prepare("copy", tmp_path / "out").card.licence == (licence or "")  # and so has what is made of the copy
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--like", "spec", "--licence", "CC-BY-SA-4.0; images: CC-BY-NC-4.0"], "cannot be published together"),
+        (["--licence", "MIT"], "its release says; leave out --licence"),
+    ],
+)
+def test_a_licence_that_cannot_be_is_one_line_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    name = "mine" if "--like" in more else "spec"
+    assert main(["prepare", name, "--source", str(write_spec_release(tmp_path / "mine", 1)), *more]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert_not_there(name)
 
 
 def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
