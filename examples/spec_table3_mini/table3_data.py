@@ -6,13 +6,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion, Item
 from minchange_eval.data.prepare import open_or_prepare
 from minchange_eval.data.store import write_store
 from minchange_eval.data.store_card import StoreCard
+from minchange_eval.generators.procedural.bits import BitStream
+from minchange_eval.generators.procedural.captions import captions_of
 from minchange_eval.generators.procedural.categories import CATEGORIES, CATEGORY, HELD_OUT, TRAIN_CATEGORIES
+from minchange_eval.generators.procedural.pair_changes import OPPOSITE
 from minchange_eval.generators.procedural.render import png_bytes
 from minchange_eval.generators.procedural.suite import LICENCE, SPEC_K, draw_scenes, plan_spec
 
@@ -23,7 +27,9 @@ TRAINING_EDGE_PX, TEST_EDGE_PX = 128, 224
 TRAINING = "spec_mini_train"
 VALIDATION = "table3_validation"
 SPEC, VISMIN, HELD_OUT_SPEC, SCENES = "spec_mini", "vismin_mini", "table3_held_out", "table3_scenes"
-TESTS = (SPEC, VISMIN, HELD_OUT_SPEC, SCENES)
+ROLES = "table3_roles"
+TESTS = (SPEC, VISMIN, HELD_OUT_SPEC, SCENES, ROLES)
+MOVED_FIRST, CENTRE_FIRST = "moved_first", "centre_first"
 SOURCE = "examples/spec_table3_mini"
 PLAIN, LABELLED = "plain.tar", "labelled"
 LABELLED_EACH = 6  # pictures of each of the 53 trained categories
@@ -42,6 +48,7 @@ def draw_data(folder: Path, *, test_sets: int, validation_sets: int, scenes: int
     for name in (TRAINING, SPEC, VISMIN):
         open_or_prepare(name)
     _write(HELD_OUT_SPEC, _sets(HELD_OUT_SPEC, TEST_SEED, test_sets, TEST_EDGE_PX, HELD_OUT))
+    _write(ROLES, _roles(ROLES, TEST_SEED, test_sets))
     _write(SCENES, _scenes(SCENES, TEST_SEED, scenes))
     _write(VALIDATION, _sets(VALIDATION, VALIDATION_SEED, validation_sets, TRAINING_EDGE_PX, TRAIN_CATEGORIES))
     _drawn_by("draw_plain_pairs.py", folder / PLAIN, "--n", plain)
@@ -83,6 +90,27 @@ def _sets(name: str, seed: int, each: int, edge_px: int, categories: Sequence[st
     for subset in SPEC_K:
         for number in range(each):
             yield plan_spec(seed, subset, number, edge_px, categories).drawn(f"{name}/{subset}/{number:04d}")
+
+
+def _roles(name: str, seed: int, each: int) -> Iterator[CandidateSet]:
+    """Relative position said in two ways of the same pictures: of the object that moves, and of the one in the centre.
+
+    All sets of the suite speak of the one that moves, so the place of whatever is off the centre gives the answer away,
+    whichever of the two it is. Said of the other one, that place is the opposite of the answer.
+    """
+    for number in range(each):
+        planned = plan_spec(seed, "relative_spatial", number, TEST_EDGE_PX, TRAIN_CATEGORIES)
+        change = planned.change
+        opposite = replace(change, names=change.names[::-1], values=tuple(OPPOSITE[value] for value in change.values))
+        stream = BitStream(seed, name, number)
+        exchanged = replace(
+            planned,
+            subset=CENTRE_FIRST,
+            captions=captions_of(stream, "relative_spatial", opposite),
+            query_captions=captions_of(stream, "relative_spatial", opposite),
+        )
+        for way in (replace(planned, subset=MOVED_FIRST), exchanged):
+            yield way.drawn(f"{name}/{way.subset}/{number:04d}")
 
 
 def _scenes(name: str, seed: int, count: int) -> Iterator[ChoiceQuestion]:

@@ -158,16 +158,15 @@ class Places:
     """Choices among left, right, above and below, both directions and all seeds together.
 
     Attributes:
-        axis: share of the wrong choices that lie on the right axis (left for right, above for below); by chance a
-            third.
-        order: of the choices on the right axis the share at its right end; by chance a half.
-        wrong, on_axis: choices that each is a share of.
+        axis: share of the choices that lie on the right axis (left or right, above or below); by chance a half.
+        wrong: share of the wrong choices that do; by chance a third.
+        choices, wrong_choices: of how many.
     """
 
     axis: Value
-    order: Value
-    wrong: int
-    on_axis: int
+    wrong: Value
+    choices: int
+    wrong_choices: int
 
 
 def places(records: Sequence[RunRecord], benchmark: str, sets: Mapping[str, CandidateSet]) -> Places:
@@ -182,8 +181,8 @@ def places(records: Sequence[RunRecord], benchmark: str, sets: Mapping[str, Cand
     """
     counted = np.array([_turned(record, benchmark, sets) for record in records])  # [seeds, sets, 3]
     right, opposite, elsewhere = np.moveaxis(counted, 2, 0)
-    wrong, on_axis = opposite + elsewhere, right + opposite
-    return Places(_value_of(opposite, wrong), _value_of(right, on_axis), int(wrong.sum()), int(on_axis.sum()))
+    wrong, all_ = opposite + elsewhere, right + opposite + elsewhere
+    return Places(_value_of(right + opposite, all_), _value_of(opposite, wrong), int(all_.sum()), int(wrong.sum()))
 
 
 def _turned(record: RunRecord, benchmark: str, sets: Mapping[str, CandidateSet]) -> NDArray[np.int64]:

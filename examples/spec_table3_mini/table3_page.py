@@ -14,7 +14,7 @@ from typing import Any, cast
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from table3_claims import Conclusion, conclusions, p_value, percent, points, words
-from table3_data import HELD_OUT_SPEC, SCENES, SPEC, VISMIN
+from table3_data import CENTRE_FIRST, HELD_OUT_SPEC, MOVED_FIRST, ROLES, SCENES, SPEC, TESTS, VISMIN
 from table3_numbers import CLS, I2T, T2I, Places, Results, Runs, Value, places
 from table3_variants import ROWS, TITLE, VARIANTS
 
@@ -83,7 +83,7 @@ def write_page(output: Path, runs: Runs) -> None:
     }
     curves = _curves(folders)
     found = conclusions(results, located, _rises(curves))
-    tables = list(_tables(results))
+    tables = [*_tables(results), _roles(results)]
     about = _about(output, folders)
     page = _html(tables, found, located, curves, about)
     write_whole(output / "index.html", [page.encode()])
@@ -112,6 +112,15 @@ def _tables(results: Results) -> Any:
                 "",
                 tuple(_column(results, words(part) or "mean", benchmark, metric, part) for part in parts),
             )
+
+
+def _roles(results: Results) -> Table:
+    columns = tuple(
+        _column(results, f"of the one {where}, {way}", ROLES, metric, part)
+        for part, where in ((MOVED_FIRST, "off the centre"), (CENTRE_FIRST, "in the centre"))
+        for metric, way in ((I2T, "I2T"), (T2I, "T2I"))
+    )
+    return Table("Relative position said of either object", "", columns)
 
 
 def _column(results: Results, heading: str, benchmark: str, metric: str, part: str) -> Column:
@@ -190,7 +199,7 @@ def _about(output: Path, folders: Mapping[str, Sequence[Path]]) -> dict[str, Any
             {"name": Path(one["name"]).name, "items": one["items"], "fingerprint": one["fingerprint"]}
             for one in records["both"]["data"]
         ],
-        "tests": {name: Store.open(name).card.fingerprint for name in (SPEC, VISMIN, HELD_OUT_SPEC, SCENES)},
+        "tests": {name: Store.open(name).card.fingerprint for name in TESTS},
         "packages": records["both"]["packages"],
         "times": json.loads(times.read_text()) if times.exists() else {},
     }
@@ -233,6 +242,7 @@ def _html(
         style=Markup(style),  # noqa: S704  # our own file
         digest=digest,
         tables=tables,
+        roles=tables[-1],
         conclusions=found,
         places=located,
         curves=[(curve, drawn(number, curve)) for number, curve in enumerate(curves)],

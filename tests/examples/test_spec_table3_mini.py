@@ -175,10 +175,21 @@ def test_a_wrong_choice_on_the_right_axis_is_told_from_one_on_the_other(example:
         for n in range(4)
     }
     found = places([record([RIGHT, SWAPPED, OTHER_AXIS, SWAPPED])], "made", sets)
-    assert found.wrong == 24
-    assert found.axis.value == pytest.approx(16 / 24)
-    assert found.on_axis == 24
-    assert found.order.value == pytest.approx(8 / 24)
+    assert (found.choices, found.wrong_choices) == (32, 24)
+    assert found.axis.value == pytest.approx(24 / 32)
+    assert found.wrong.value == pytest.approx(16 / 24)
+
+
+def test_said_of_the_object_in_the_centre_the_opposite_is_true(example: None) -> None:
+    import table3_data
+
+    moved, centre = table3_data._roles("made", 7, 1)
+    assert [image.sha256 for image in moved.images] == [image.sha256 for image in centre.images]
+    first, second = moved.facts["names"]
+    assert moved.captions[0].index(first) < moved.captions[0].index(second)
+    assert "left" in moved.captions[0]
+    assert centre.captions[0].index(second) < centre.captions[0].index(first)
+    assert "right" in centre.captions[0]
 
 
 def test_seeds_are_added_up_within_a_set_and_are_no_further_sets(example: None) -> None:
