@@ -50,9 +50,9 @@ def dataset_push(
     )
 
 
-def sample_items(store: Store, each: int = 1) -> list[Item]:
-    """The first items of each subset: what the card shows."""
-    return [item for subset in store.subsets for item in store.items(subset)[:each]]
+def sample_items(store: Store) -> list[Item]:
+    """The first item of each subset: what the card shows."""
+    return [store.items(subset)[0] for subset in store.subsets]
 
 
 def write_dataset_files(

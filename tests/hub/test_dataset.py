@@ -53,10 +53,9 @@ def sets(count: int = 12) -> Iterator[CandidateSet]:
 def questions(images: int = 2, count: int = 7) -> Iterator[ChoiceQuestion]:
     for number in range(count):
         pictures = tuple(BytesImage(f"{number}_{i}.png", picture_bytes((number, i), kind="PNG")) for i in range(images))
-        options = ("A. a  ", "B.b", " C. c")
-        yield ChoiceQuestion(
-            f"q{number}", "ab"[number % 2], pictures, "What? ", options, (number % 3,), {"votes": "[3]"}
-        )
+        options = ("A. a  ", "B.b", " C. c", "D")[: 2 + number % 3]
+        answers = (0,) if number % 2 == 0 else (number % 2, 0)
+        yield ChoiceQuestion(f"q{number}", "ab"[number % 2], pictures, "What? ", options, answers, {"votes": "[3]"})
 
 
 def stored(name: str = "tiny", items: Iterator[Any] | None = None, **card: Any) -> Store:
