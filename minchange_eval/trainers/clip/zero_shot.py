@@ -70,7 +70,7 @@ class ZeroShot:
     Args:
         pictures: an address as `open_labelled` takes it, or what it gave.
         templates: captions of a class, `{}` for its name.
-        batch_size: rows of each forward; None: 32 on CPU, 128 on an accelerator.
+        batch_size: rows of each forward; None: 32 on CPU, 128 on an accelerator. Halved where it does not fit.
         cache_mb: most that prepared images may take from one call to the next.
 
     Raises:
@@ -99,14 +99,18 @@ class ZeroShot:
 
         Raises:
             DataError: a picture cannot be read.
-            BatchTooLargeError: out of memory at this batch size.
+            BatchTooLargeError: out of memory with one row.
         """
         batch_size = self._batch_size or (32 if encoder.device.type == "cpu" else 128)
+        scores = None
         with evaluation_mode(encoder.model), same_bits(encoder.device):
-            try:
-                scores = self._scores(encoder, batch_size)
-            except BatchTooLargeError as error:
-                raise BatchTooLargeError(f"zero-shot evaluation: {error}") from error
+            while scores is None:
+                try:
+                    scores = self._scores(encoder, batch_size)
+                except BatchTooLargeError as error:
+                    if batch_size == 1:
+                        raise BatchTooLargeError(f"zero-shot evaluation: {error}") from error
+                batch_size //= 2
         return _accuracy(scores, np.array(self.pictures.labels))
 
     def _scores(self, encoder: Encoder, batch_size: int) -> NDArray[np.float32]:

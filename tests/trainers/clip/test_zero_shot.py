@@ -17,6 +17,7 @@ from minchange_eval.core.images import open_image
 from minchange_eval.core.statistics import wilson_interval
 from minchange_eval.model_adapters.encoder import Encoder, Tokens
 from minchange_eval.model_adapters.open_clip_models import OpenClipEncoder, find_weights
+from minchange_eval.model_adapters.streaming import BatchTooLargeError
 from minchange_eval.trainers.clip.labelled_pictures import open_labelled
 from minchange_eval.trainers.clip.zero_shot import TEMPLATES, ZeroShot
 from tests.model_adapters.checkpoints import open_clip_folder
@@ -87,6 +88,26 @@ def test_each_caption_is_encoded_once_and_says_the_name_without_underscores(tmp_
     assert sorted(encoder.captions) == sorted(
         template.format(name) for name in ("red", "green", "deep blue") for template in TEMPLATES
     )
+
+
+class SmallMemory(ColourEncoder):
+    """Takes batches of so many rows; a training leaves an accelerator less memory than an evaluation has alone."""
+
+    def __init__(self, most_rows: int) -> None:
+        super().__init__()
+        self._most_rows = most_rows
+
+    def encode_images(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if len(inputs["image"]) > self._most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().encode_images(inputs)
+
+
+def test_a_batch_that_does_not_fit_beside_the_training_is_halved(tmp_path: Path) -> None:
+    zero_shot = ZeroShot(str(write_pictures(tmp_path)))
+    assert zero_shot(SmallMemory(3)) == zero_shot(ColourEncoder())
+    with pytest.raises(BatchTooLargeError, match="zero-shot evaluation: out of memory in a forward of batch size 1"):
+        zero_shot(SmallMemory(0))
 
 
 def test_a_clip_classifies_as_a_plain_loop_over_its_pictures_does(tmp_path: Path) -> None:
