@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from minchange_eval.core.errors import UsageError
-from minchange_eval.core.items import Item
+from minchange_eval.core.items import CandidateSet, Item
 from minchange_eval.core.whole_files import write_whole
 from minchange_eval.data.audit_results import read_audit
 from minchange_eval.data.parquet_layout import MANIFEST_FILE, Manifest, PushedFile, folders_of
 from minchange_eval.data.store import Store
 from minchange_eval.data.store_card import SkippedRow
 from minchange_eval.hub.address import HubAddress
-from minchange_eval.hub.dataset_card import SAMPLES_FILE, Published, dataset_card
+from minchange_eval.hub.dataset_card import LONGEST_TEXT, SAMPLES_FILE, Published, dataset_card
 from minchange_eval.hub.licences import inherited, sources_of
 from minchange_eval.hub.manifest import CARD
 from minchange_eval.hub.parquet_files import FILE_BYTES, Survey, survey, write_parquet_files
 from minchange_eval.hub.upload import Push
+
+_MOST_SHOWN = 24  # subsets of which the card shows an item
 
 
 def dataset_push(
@@ -51,8 +54,19 @@ def dataset_push(
 
 
 def sample_items(store: Store) -> list[Item]:
-    """The first item of each subset: what the card shows."""
-    return [store.items(subset)[0] for subset in store.subsets]
+    """What the card shows: the first item of each of the first subsets, with the beginnings of its texts."""
+    return [_shortened(store.items(subset)[0]) for subset in store.subsets[:_MOST_SHOWN]]
+
+
+def _shortened(item: Item) -> Item:
+    if isinstance(item, CandidateSet):
+        return replace(item, set_id=_cut(item.set_id), captions=tuple(map(_cut, item.captions)))
+    question, options = _cut(item.question), tuple(map(_cut, item.options))
+    return replace(item, question_id=_cut(item.question_id), question=question, options=options)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def write_dataset_files(

@@ -35,7 +35,7 @@ _ASKED = {
     "i2t_place": "the right caption, by its place",
     "t2i_place": "the right image, by its place",
 }
-_LONGEST_TEXT = 300
+LONGEST_TEXT = 300
 _MOST_SKIPPED = 10
 
 
@@ -50,7 +50,7 @@ class Published:
         to: `owner/name` on the Hub.
         licence: inherited from its sources.
         licence_reviewed: whoever publishes it has said that it was reviewed.
-        examples: one item of each subset.
+        examples: items to show.
         audit: what rules that do not look get on exactly this data; None where that is not known.
         samples: a picture of some items lies beside the card.
     """
@@ -76,7 +76,7 @@ def dataset_card(published: Published) -> str:
         *([f"![Some items of each subset with their texts]({SAMPLES_FILE})"] if published.samples else []),
         "## Subsets",
         _subsets(published),
-        "## An item of each",
+        "## Items",
         "\n".join(map(_example, published.examples)),
         "## Load it",
         _loading(published),
@@ -97,8 +97,8 @@ def code(text: str) -> str:
     >>> code("<b>*a*</b>"), code("a `b` @c"), code("")
     ('`<b>*a*</b>`', '``a `b` @c``', '` `')
     """
-    plain = printable(text[: _LONGEST_TEXT + 1])
-    plain = f"{plain[:_LONGEST_TEXT]}…" if len(plain) > _LONGEST_TEXT else plain
+    plain = printable(text[: LONGEST_TEXT + 1])
+    plain = f"{plain[:LONGEST_TEXT]}…" if len(plain) > LONGEST_TEXT else plain
     fence = "`" * (max(map(len, re.findall("`+", plain)), default=0) + 1)
     blank = " " if not plain.strip() or plain[0] in "` " or plain[-1] in "` " else ""
     return f"{fence}{blank}{plain}{blank}{fence}" if plain.strip() else "` `"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion
 from minchange_eval.data.audit_results import AuditResult, BestRule, RuleResult, Share, write_audit
 from minchange_eval.data.store import Store, write_store
 from minchange_eval.data.store_card import SkippedRow, StoreCard
+from minchange_eval.generators.contact_sheet import contact_sheet
 from minchange_eval.hub.address import parse_address
 from minchange_eval.hub.dataset import sample_items, write_dataset_files
 from minchange_eval.hub.dataset_card import SAMPLES_FILE, code, escaped
@@ -150,6 +152,19 @@ def test_the_sample_picture_lies_beside_the_card_only_where_there_is_one(tmp_pat
     _, card = card_of(tmp_path / "without", sets())
     assert SAMPLES_FILE not in card
     assert [item.subset for item in sample_items(store)] == ["count"]
+
+
+def test_what_is_shown_stays_small_whatever_a_text_holds(tmp_path: Path) -> None:
+    long = "word " * 2_000_000
+    mine = CandidateSet("i" * 10_000, "count", (picture(1), picture(2)), (long, f"{long}2"), (long, f"{long}2"))
+    others = [item for number in range(30) for item in sets(subset=f"s{number}")]
+    store = write_store("tiny", [mine, *(replace(item, set_id=f"{item.subset}") for item in others)])
+    shown = sample_items(store)
+    assert len(shown) == 24
+    assert contact_sheet(shown[:1]).height < 400
+    asked = ChoiceQuestion("q" * 10_000, "count", (picture(1),), long, (long, f"{long}2"), (1,))
+    (question,) = sample_items(write_store("asked", [asked]))
+    assert contact_sheet([question]).height < 400
 
 
 def test_what_is_odd_about_the_data_and_what_is_missing_is_said(tmp_path: Path) -> None:
