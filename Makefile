@@ -15,20 +15,25 @@ $(READY): setup.cfg pyproject.toml
 
 DEMO  := runs/demo
 SUITE := --model open_clip --tasks spec_mini,vismin_mini,med_mini --output_path $(DEMO)
-GATE  := $(BIN)/minchange-eval gate --margin 0.03 --baseline $$(tail -1 $(DEMO)/baseline.txt)
+TUNE  := $(BIN)/minchange-eval train clip --config examples/train/mini.yaml --force
+GATE  := $(BIN)/minchange-eval gate --baseline $$(tail -1 $(DEMO)/baseline.txt)
 
 # each run's last line is the path of its record
-demo: $(READY)  ## score the bundled CLIP, gate two checkpoints against it, write a report of all three
+demo: $(READY)  ## score the bundled CLIP, gate three checkpoints against it (one fine-tuned here), write a report of all
 	@mkdir -p $(DEMO)
 	$(BIN)/lmms_eval $(SUITE) --model_args model_name=minchange-tiny > $(DEMO)/baseline.txt
 	cat $(DEMO)/baseline.txt
 	$(BIN)/lmms_eval $(SUITE) --model_args model_name=minchange-tiny,dtype=bf16 > $(DEMO)/half.txt
 	$(BIN)/python examples/damage_checkpoint.py $(DEMO)/damaged
 	$(BIN)/lmms_eval $(SUITE) --model_args model_name=$(DEMO)/damaged > $(DEMO)/damaged.txt
-	$(GATE) --candidate $$(tail -1 $(DEMO)/half.txt)
-	$(GATE) --candidate $$(tail -1 $(DEMO)/damaged.txt); test $$? -eq 1  # a regression, as it should be
+	$(BIN)/python examples/draw_plain_pairs.py --output $(DEMO)/plain.tar --n 2000 --seed 4000000 --edge-px 128
+	$(TUNE) --plain $(DEMO)/plain.tar --output $(DEMO)/tuned --evaluate spec_mini,vismin_mini,med_mini --evaluate-every 0
+	$(GATE) --margin 0.03 --candidate $$(tail -1 $(DEMO)/half.txt)
+	$(GATE) --policy examples/ci/gate_policy.yaml --candidate $(DEMO)/tuned/records/after.jsonl
+	$(GATE) --margin 0.03 --candidate $$(tail -1 $(DEMO)/damaged.txt); test $$? -eq 1  # a regression, as it should be
 	for name in spec_mini vismin_mini med_mini; do $(BIN)/minchange-eval audit $$name --out $(DEMO)/audit_$$name.txt; done
-	$(BIN)/minchange-eval report $$(for run in baseline half damaged; do tail -1 $(DEMO)/$$run.txt; done) --out $(DEMO)/report.html
+	$(BIN)/minchange-eval report $$(for run in baseline half damaged; do tail -1 $(DEMO)/$$run.txt; done) \
+	  $(DEMO)/tuned/records/after.jsonl --out $(DEMO)/report.html
 
 test: $(READY)  ## all tests, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
