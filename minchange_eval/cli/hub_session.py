@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from minchange_eval.core.errors import ExitCode, MinchangeError
 
 if TYPE_CHECKING:
     from minchange_eval.hub.client import Hub
@@ -19,7 +22,8 @@ def hub_session(*, must_write: bool = False) -> Iterator[Hub]:
         must_write: there is to be a token, and the network.
 
     Raises:
-        UsageError: huggingface_hub is not installed, HF_HUB_OFFLINE is set, or there is no token.
+        UsageError: as in `connect`.
+        SystemExit: a defect, whose traceback is printed here, where the token is blanked out of it.
     """
     from minchange_eval.cli.secrets_hidden import secrets_hidden
     from minchange_eval.hub.client import connect
@@ -30,7 +34,13 @@ def hub_session(*, must_write: bool = False) -> Iterator[Hub]:
             from huggingface_hub.utils.tqdm import disable_progress_bars
 
             disable_progress_bars()
-        yield hub
+        try:
+            yield hub
+        except MinchangeError:
+            raise
+        except Exception:  # noqa: BLE001 - ends the process
+            traceback.print_exc()
+            raise SystemExit(ExitCode.INTERNAL) from None
 
 
 def _tell(line: str) -> None:

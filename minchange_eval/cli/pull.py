@@ -14,7 +14,8 @@ EXAMPLES = """examples:
   minchange-eval pull dataset ada/vismin-mini-train --out published
 
 Every file is compared with the SHA-256 that was pushed; the same command goes on after a broken connection.
-Files that could run code when they are read, and names that lead out of the folder, are refused.
+Files of kinds that no push makes (they could run code when they are read), and names that lead out of the folder, are
+refused.
 To put a published data set into the store: minchange-eval prepare NAME --source hub:owner/name@revision
 To read records without a copy: minchange-eval report hub:owner/name@revision
 

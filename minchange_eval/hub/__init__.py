@@ -5,5 +5,6 @@
 - manifest: `pushed.json`, which says what a repository holds
 - upload: few commits, resumable, nothing twice
 - fetch: whole or not at all, by hash
+- file_names: which names and kinds of files are taken and sent
 - checkpoint, checkpoint_card, records, dataset, licences: what is pushed
 """

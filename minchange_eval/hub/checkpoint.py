@@ -16,7 +16,7 @@ from minchange_eval.core.errors import DataError, UsageError
 from minchange_eval.core.record import RunRecord, read_record, record_bytes
 from minchange_eval.data.store_card import StoreCard
 from minchange_eval.hub.address import HubAddress
-from minchange_eval.hub.fetch import RUNS_CODE
+from minchange_eval.hub.file_names import require_known, require_safe
 from minchange_eval.hub.licences import Inherited, inherited, sources_of
 from minchange_eval.hub.manifest import CARD, MANIFEST
 from minchange_eval.hub.records import public_record, without_folders
@@ -25,7 +25,6 @@ TRAINING = "training.json"
 BEFORE, AFTER = "records/before.jsonl", "records/after.jsonl"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
-_KNOWN = frozenset({".json", ".jsonl", ".safetensors", ".txt", ".model", ".gz"})
 _AT_HOME = frozenset({"tensorboard"})
 
 
@@ -168,13 +167,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Raises:
         UsageError: it is no folder, or no training has finished in it.
-        DataError: it has no weights, a broken record, or a file that could run code.
+        DataError: it has no weights, a broken record, or a file that is no part of a checkpoint or could run code.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: expected the folder of a checkpoint, as minchange-eval train writes it")
     told = _public_training(folder)
     training = _training(folder / TRAINING, told)
     files = dict(_files(folder))
+    require_safe(folder, files)
+    require_known(folder, files, "checkpoint")
     if not any(name in files for name in WEIGHTS):
         raise DataError(f"{folder}: has no weights; expected {' or '.join(WEIGHTS)}; copy or train it again")
     content: dict[str, Path | bytes] = dict(files)
@@ -220,15 +221,5 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
             continue
         if path.is_symlink():
             raise DataError(f"{path}: is a link; a checkpoint is pushed from plain files only, copy what it points to")
-        if path.is_dir():
-            continue
-        if path.suffix.lower() in RUNS_CODE:
-            raise DataError(
-                f"{path}: may run code when it is read, so it is not pushed; a checkpoint has its weights as "
-                "safetensors, move this file elsewhere"
-            )
-        if path.suffix.lower() not in _KNOWN:
-            raise UsageError(
-                f"{path}: is no part of a checkpoint; move it elsewhere, so that nothing is published by mistake"
-            )
-        yield name, path
+        if not path.is_dir():
+            yield name, path

@@ -126,7 +126,7 @@ def _on_the_hub(training: Training) -> str:
 
 def _opening(training: Training) -> str:
     base = training.base_model
-    weights = str(base.get("weights_sha256") or "")[:12]
+    weights = _text(str(base.get("weights_sha256") or "")[:12])
     named = f"{_text(base.get('name', 'a CLIP model'))}{f' (weights {weights})' if weights else ''}"
     drawn = [source for source in training.data if source.synthetic]
     said = f"{named}, fine-tuned on candidate sets: images and captions that differ in one thing only.\n"
@@ -153,6 +153,7 @@ def _results(checkpoint: Checkpoint, judged: Judged | None) -> Iterator[str]:
             yield f"### {_text(name)}{_partial(name, checkpoint.after)}\n"
             yield "| metric | before | after | difference | chance | n |\n|---|---|---|---|---|---|"
             yield "\n".join(rows) + "\n"
+    yield "The gate asks one thing: has a value fallen by more than the margin? That it passes is no claim of a gain.\n"
     # a heading of its own would end the section
     yield re.sub(r"^## ", "### ", judged.gate, flags=re.MULTILINE)
 
@@ -213,10 +214,11 @@ def _data(training: Training, licence: Inherited, *, reviewed: bool) -> Iterator
 
 def _source(source: Source) -> str:
     kind = {"sets": "candidate sets", "pairs": "plain pairs"}.get(source.kind, source.kind)
+    fingerprint = re.sub(r"\W", "", source.fingerprint)[:16]
     cells = [
         _text(source.name) + (" (synthetic)" if source.synthetic else ""),
         f"{source.items:,} {_text(kind)}".strip(),
-        f"`{source.fingerprint[:16]}`" if source.fingerprint else "-",
+        f"`{fingerprint}`" if fingerprint else "-",
         _text(source.licence) or "none stated",
     ]
     return "| " + " | ".join(cells) + " |"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from minchange_eval.core.errors import MinchangeError, NotPreparedError, UsageError
 from minchange_eval.data.download import is_offline
@@ -105,7 +107,7 @@ class Hub:
 
     def _said(self, address: HubAddress, trouble: _Trouble, wait: float) -> Exception:
         if trouble.unknown is not None:
-            return type(trouble.unknown)(self.hidden(str(trouble.unknown)))
+            return RuntimeError(self.hidden(f"{type(trouble.unknown).__name__}: {trouble.unknown}"))
         kind, text = trouble.line(wait)
         return kind(self.hidden(f"{address}: {text}"))
 
@@ -118,12 +120,15 @@ def connect(tell: Tell, *, must_write: bool = False) -> Hub:
         must_write: there is to be a token, and the network.
 
     Raises:
-        UsageError: huggingface_hub is not installed, HF_HUB_OFFLINE is set, or there is no token.
+        UsageError: huggingface_hub is not installed, HF_HUB_OFFLINE is set, HF_ENDPOINT holds a password, or there is
+            no token.
     """
     try:
-        from huggingface_hub import HfApi, get_token
+        from huggingface_hub import HfApi, constants, get_token
     except ImportError as error:
         raise UsageError("the Hub needs huggingface_hub; run: pip install 'minchange-eval[eval]'") from error
+    if "@" in urlsplit(constants.ENDPOINT).netloc:  # it would be sent in place of the token, and stands in addresses
+        raise UsageError("HF_ENDPOINT holds a user or password; the Hub takes a token (HF_TOKEN): leave them out")
     token = get_token()
     if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
         raise UsageError(
@@ -190,6 +195,8 @@ class _Trouble:
             return UsageError, "has no such revision; name a branch, tag or commit that it has"
         if self.code == "EntryNotFound":
             return UsageError, "has no such file"
+        if self.code == "GatedRepo":
+            return UsageError, f"asks for consent before it is read{said}; give it on its page, as the token's user"
         if self.code == "RepoNotFound" or self.status == 404:
             return NoSuchRepositoryError, (
                 "there is no such repository, or it is private and the token may not see it; check the name, "
@@ -210,8 +217,8 @@ def _not_allowed(said: str) -> tuple[type[MinchangeError], str]:
     if _OF_QUOTA.search(said):
         return _quota(said)
     return UsageError, (
-        f"the token may not write there{said}; use one with the right to write, or a name of your own or of an "
-        "organization of yours"
+        f"the token has not the right to do that{said}; use one that has, or a name of your own or of an organization "
+        "of yours"
     )
 
 
@@ -227,6 +234,7 @@ _LINES: dict[int, Callable[[str], tuple[type[MinchangeError], str]]] = {
     401: _wrong_token,
     402: _quota,
     403: _not_allowed,
+    409: _changed,
     412: _changed,
     413: _quota,
     507: _quota,
@@ -298,7 +306,7 @@ def _retry_after_s(retry_after: str | None, rate_limit: str | None) -> float | N
         return float(retry_after)
     if retry_after:
         try:
-            return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+            return max(0.0, math.ceil(parsedate_to_datetime(retry_after).timestamp() - time.time()))
         except ValueError:
             return None
     left = re.search(r"r=0\s*;\s*t=(\d+)", rate_limit or "")

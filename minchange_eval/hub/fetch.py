@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from minchange_eval.core.errors import DataError, MinchangeError, UsageError, printable
+from minchange_eval.core.errors import DataError, MinchangeError, UsageError
 from minchange_eval.core.whole_files import sync
 from minchange_eval.hub.address import HubAddress
-from minchange_eval.hub.client import Hub
-from minchange_eval.hub.manifest import MANIFEST, REPOSITORY_TYPES, Held, Kind, Manifest, read_manifest, require_kind
+from minchange_eval.hub.client import Hub, NoSuchRepositoryError
+from minchange_eval.hub.file_names import require_known, require_safe
+from minchange_eval.hub.manifest import (
+    LARGEST,
+    MANIFEST,
+    REPOSITORY_TYPES,
+    Held,
+    Kind,
+    Manifest,
+    read_manifest,
+    require_kind,
+)
 from minchange_eval.hub.repository import Entry, files_at
 from minchange_eval.hub.upload import file_of
-
-MOST_FILES = 20_000
-_LONGEST_PATH = 400
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-+ ()=,]*")
-# Reading one of these can run what its author wrote in it.
-RUNS_CODE = frozenset(
-    {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".py", ".so", ".sh", ".h5"}
-)
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,15 @@ def pull(address: HubAddress, kind: Kind, folder: Path, hub: Hub) -> Pulled:
         DataError: a file is not what was pushed, could lie elsewhere, or could run code.
         MinchangeError: the Hub or the network will not have it, or the disk is full.
     """
-    commit, tree = tree_at(hub, address, REPOSITORY_TYPES[kind])
+    commit, tree = _tree(hub, address, REPOSITORY_TYPES[kind])
     require_safe(address, tree)
     manifest = _manifest(hub, address, REPOSITORY_TYPES[kind], commit, tree)
     require_kind(address, manifest, kind)
     wanted = {path: manifest.files[path] for path in sorted(manifest.files)}
     _require_promised(address, tree, wanted)
-    if kind == "checkpoint":
-        require_no_code(address, wanted)
+    require_known(address, wanted, kind)
     done = Pulled(commit, len(wanted) + 1, sum(held.size for held in wanted.values()))
-    if folder.exists():
+    if folder.exists() or folder.is_symlink():
         return _is_there(folder, wanted, done)
     try:
         _bring(address, REPOSITORY_TYPES[kind], folder, hub, done, wanted)
@@ -84,17 +85,31 @@ def _bring(
     sync(folder.parent)
 
 
+def _tree(hub: Hub, address: HubAddress, repository_type: str) -> tuple[str, Mapping[str, Entry]]:
+    try:
+        return tree_at(hub, address, repository_type)
+    except NoSuchRepositoryError:
+        other = "dataset" if repository_type == "model" else "model"
+        if not hub.ask(address, lambda: hub.api.repo_exists(address.repo_id, repo_type=other)):
+            raise
+        of_other = " or ".join(kind for kind, its_type in REPOSITORY_TYPES.items() if its_type == other)
+        raise UsageError(f"{address}: is a {other} repository; say {of_other}, or name another repository") from None
+
+
 def tree_at(hub: Hub, address: HubAddress, repository_type: str) -> tuple[str, Mapping[str, Entry]]:
     """The commit that a revision is, and its files.
 
     Raises:
         UsageError: there is no such repository or revision.
+        DataError: what answers is no Hub.
     """
     revision = address.revision or "main"
     info: Any = hub.ask(
         address, lambda: hub.api.repo_info(address.repo_id, repo_type=repository_type, revision=revision)
     )
     commit = str(info.sha)
+    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # it becomes part of a folder's name
+        raise DataError(f"{address}: expected a commit from the Hub, got {commit[:80]!r}; look at HF_ENDPOINT")
     return commit, files_at(hub, address, repository_type, commit)
 
 
@@ -150,40 +165,9 @@ def _manifest(hub: Hub, address: HubAddress, repository_type: str, commit: str, 
             f"{address}: has no {MANIFEST}, so it was not pushed by minchange-eval; fetch it with: "
             f"hf download {address.repo_id}"
         )
+    if tree[MANIFEST].size > LARGEST:
+        raise DataError(f"{address}: its {MANIFEST} has {tree[MANIFEST].size:,} bytes; expected at most {LARGEST:,}")
     return read_manifest(download(hub, address, repository_type, commit, MANIFEST, None).read_bytes(), address)
-
-
-def require_safe(address: HubAddress, tree: Mapping[str, Entry]) -> None:
-    """No name leads out of a folder, hides in it, or is another one's where capitals do not count.
-
-    Raises:
-        DataError: one does, or there are too many.
-    """
-    if len(tree) > MOST_FILES:
-        raise DataError(f"{address}: expected at most {MOST_FILES:,} files, got {len(tree):,}")
-    seen: dict[str, str] = {}
-    for path in tree:
-        if len(path) > _LONGEST_PATH or not all(_PART.fullmatch(part) for part in path.split("/")):
-            raise DataError(
-                f"{address}: has a file named {printable(path[:80])!r}, which could lie outside of a folder or be "
-                "hidden in it; nothing was written"
-            )
-        other = seen.setdefault(path.casefold(), path)
-        if other != path:
-            raise DataError(f"{address}: {other} and {path} are one file on many disks; nothing was written")
-
-
-def require_no_code(address: HubAddress, paths: Iterable[str]) -> None:
-    """No file is of a kind that runs code when it is read.
-
-    Raises:
-        DataError: one is.
-    """
-    for path in paths:
-        if PurePosixPath(path).suffix.lower() in RUNS_CODE:
-            raise DataError(
-                f"{address}: {path} may run code when it is read, so it is refused; weights are expected as safetensors"
-            )
 
 
 def _require_promised(address: HubAddress, tree: Mapping[str, Entry], wanted: Mapping[str, Held]) -> None:

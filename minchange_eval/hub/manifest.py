@@ -22,7 +22,7 @@ VERSION = 1
 LARGEST = 20_000_000  # bytes; some 100,000 files
 Kind = Literal["checkpoint", "dataset", "records"]
 REPOSITORY_TYPES: Mapping[Kind, str] = {"checkpoint": "model", "dataset": "dataset", "records": "dataset"}
-_KIND_NAMES: Mapping[Kind, str] = {"checkpoint": "a checkpoint", "dataset": "a data set", "records": "run records"}
+KIND_NAMES: Mapping[Kind, str] = {"checkpoint": "a checkpoint", "dataset": "a data set", "records": "run records"}
 
 
 class Held(BaseModel):
@@ -88,6 +88,6 @@ def require_kind(address: HubAddress, held: Manifest, expected: Kind) -> None:
     """
     if held.kind != expected:
         raise UsageError(
-            f"{address}: holds {_KIND_NAMES[held.kind]}, not {_KIND_NAMES[expected]}; "
+            f"{address}: holds {KIND_NAMES[held.kind]}, not {KIND_NAMES[expected]}; "
             f"name another repository, or say {held.kind} in place of {expected}"
         )

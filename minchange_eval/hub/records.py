@@ -19,9 +19,9 @@ from minchange_eval.core.record import RunPart, RunRecord, digest, read_record, 
 from minchange_eval.data.download import is_offline
 from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.client import Hub, NoSuchRepositoryError
-from minchange_eval.hub.fetch import download, require_safe
+from minchange_eval.hub.fetch import download
+from minchange_eval.hub.file_names import require_safe
 from minchange_eval.hub.manifest import MANIFEST, Held, Manifest, read_manifest
-from minchange_eval.hub.repository import Entry
 from minchange_eval.hub.upload import Push, There
 
 FOLDER = "records"
@@ -78,7 +78,8 @@ def read_for_push(paths: Sequence[Path]) -> list[ReadRecord]:
     for path in _files_in(paths):
         record = public_record(read_record(path))
         name = (
-            re.sub(r"[^A-Za-z0-9_.\-]+", "-", path.name.removesuffix(".gz").removesuffix(".jsonl")).strip("-.") or "run"
+            re.sub(r"[^A-Za-z0-9_.\-]+", "-", path.name.removesuffix(".gz").removesuffix(".jsonl"))[:180].strip("-.")
+            or "run"
         )
         made = ReadRecord(f"{FOLDER}/{name}.jsonl.gz", record_bytes(record, compressed=True), _facts(record))
         if read.setdefault(made.path, made) != made:
@@ -117,6 +118,7 @@ def records_push(read: Sequence[ReadRecord], address: HubAddress, there: There |
         facts={"records": index},
         message=f"{len(read)} run record{'s' if len(read) > 1 else ''}",
         kept=kept,
+        beside=before,
     )
 
 
@@ -249,22 +251,24 @@ def _records_in(repository_type: str, address: HubAddress, hub: Hub) -> list[Pat
     if not offline:  # the library would take what it has for what is there
         hub.ask(address, lambda: hub.api.repo_info(address.repo_id, repo_type=repository_type, revision=revision))
 
-    def fetch(path: str, sha256: str | None) -> Path:
-        return download(hub, address, repository_type, revision, path, sha256, offline=offline)
+    def fetch(path: str, sha256: str | None, at: str = revision) -> Path:
+        return download(hub, address, repository_type, at, path, sha256, offline=offline)
 
     try:
-        manifest = read_manifest(fetch(MANIFEST, None).read_bytes(), address)
+        manifest_file = fetch(MANIFEST, None)
     except UsageError as error:
         if isinstance(error, NotPreparedError) or not address.path:
             raise
-        require_safe(address, {address.path: Entry(0, "")})
+        require_safe(address, [address.path])
         return [fetch(address.path, None)]  # a record that somebody has put there by hand
+    manifest = read_manifest(manifest_file.read_bytes(), address)
+    commit = manifest_file.parent.name  # a branch may move between two files
     held = {path: file for path, file in _records_of(manifest).items() if address.path in ("", path)}
     if not held:
         there = ", ".join(list(_records_of(manifest))[:5]) or "none"
         raise UsageError(f"{address}: holds no such run record; there are: {there}")
-    require_safe(address, {path: Entry(file.size, file.sha256) for path, file in held.items()})
+    require_safe(address, held)
     for path, file in held.items():
         if file.size > _LARGEST:
             raise UsageError(f"{address}: {path} has {file.size:,} bytes, which no run record has; look at it first")
-    return [fetch(path, file.sha256) for path, file in held.items()]
+    return [fetch(path, file.sha256, commit) for path, file in held.items()]

@@ -93,6 +93,7 @@ class Push:
         facts: what goes into the manifest beside the files.
         message: title of the commit.
         kept: paths on the Hub that stay as they are, though they are not in `content`: records pushed earlier.
+        beside: the manifest that told of them.
     """
 
     kind: Kind
@@ -101,6 +102,7 @@ class Push:
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
     message: str = ""
     kept: Mapping[str, Held] = field(default_factory=dict)
+    beside: Manifest | None = None
 
     @cached_property
     def files(self) -> dict[str, File]:
@@ -160,7 +162,7 @@ def look(hub: Hub, address: HubAddress, kind: Kind) -> There | None:
     """The repository as it is now; None where there is none.
 
     Raises:
-        UsageError: the token is wrong, or it holds another kind of thing.
+        UsageError: the token is wrong, it holds another kind of thing, or it has another name now.
         DataError: its manifest is broken.
     """
     hub.require_known(address)  # a wrong token is told apart from a repository that is not there
@@ -195,6 +197,9 @@ def _info(hub: Hub, address: HubAddress, repository_type: str) -> Any:
 
 
 def _look(hub: Hub, address: HubAddress, repository_type: str, info: Any) -> There:
+    if info.id != address.repo_id:  # the Hub leads on from the name before, but uploads do not follow
+        raise UsageError(f"{address}: is called {info.id} now; push to that name")
+
     def manifest() -> bytes:
         path = hub.api.hf_hub_download(address.repo_id, MANIFEST, revision=info.sha, repo_type=repository_type)
         return Path(path).read_bytes()
@@ -272,6 +277,8 @@ class _Rounds:
         gone = self._gone()
         if not left and not gone:
             return
+        if self._push.kind == "records" and self.there.manifest != self._push.beside:
+            raise MinchangeError(f"{self._address}: somebody else pushed records at the same time; run it again")
         self._require_no_loss(gone)
         self.sent.update(left)
         self.deleted.update(gone)

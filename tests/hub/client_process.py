@@ -57,6 +57,7 @@ class Commands:
     def __init__(self, folder: Path, endpoint: str) -> None:
         self._folder = folder
         self._number = 0
+        self._under_way: Started | None = None
         self._zygote = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("zygote.py"))],
             stdin=subprocess.PIPE,
@@ -81,13 +82,22 @@ class Commands:
         self._zygote.stdout.close()
 
     def start(self, argv: Sequence[object], env: dict[str, str], cwd: Path) -> Started:
+        if self._under_way:  # of a test that failed before it was over
+            self._under_way.kill()
         self._number += 1
         out, err = (self._folder / f"{self._number}.{name}" for name in ("out", "err"))
         request = {"argv": [str(word) for word in argv], "env": env, "out": str(out), "err": str(err), "cwd": str(cwd)}
         assert self._zygote.stdin is not None
         self._zygote.stdin.write(json.dumps(request) + "\n")
         self._zygote.stdin.flush()
-        return Started(int(self._line()), self, out, err)
+        self._under_way = Started(int(self._line()), self, out, err)
+        return self._under_way
+
+    def exit_code(self) -> int:
+        """Of the command under way, when it ends."""
+        code = int(self._line())
+        self._under_way = None
+        return code
 
     def _line(self) -> str:
         assert self._zygote.stdout is not None
@@ -115,8 +125,7 @@ class Started:
         return self.done()
 
     def done(self) -> Done:
-        code = int(self.commands._line())
-        return Done(code, *(path.read_text(errors="replace") for path in (self.out, self.err)))
+        return Done(self.commands.exit_code(), *(path.read_text(errors="replace") for path in (self.out, self.err)))
 
 
 @dataclass

@@ -23,6 +23,7 @@ def hub(running_hub: LocalHub) -> LocalHub:
     """An empty Hub with a user `ada`, who may write in the organization `lab` too, and whose token is `TOKEN`."""
     running_hub.forget()
     running_hub.repositories.clear()
+    running_hub.renamed.clear()
     running_hub.users = {TOKEN: User("ada", ("lab",))}
     return running_hub
 

@@ -163,6 +163,7 @@ class LocalHub:
     def __init__(self) -> None:
         self.users: dict[str, User] = {}
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.renamed: dict[tuple[str, str], str] = {}
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
         self.page = 1_000
@@ -253,8 +254,8 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Refused(Exception):  # noqa: N818
-    def __init__(self, status: int, message: str, code: str = "") -> None:
-        self.status, self.message, self.code = status, message, code
+    def __init__(self, status: int, message: str, code: str = "", location: str = "") -> None:
+        self.status, self.message, self.code, self.location = status, message, code, location
 
 
 class _Cut(Exception):  # noqa: N818
@@ -296,6 +297,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Message": refused.message}
             if refused.code:
                 headers["X-Error-Code"] = refused.code
+            if refused.location:
+                headers["Location"] = refused.location
             self._json({"error": refused.message}, refused.status, headers)
         except _Cut:
             self.answered = 0
@@ -385,6 +388,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, kind: str, name: str, *, write: bool = False) -> Repository:
         user = self._user()
+        if new := self.hub.renamed.get((kind, name)):
+            raise _Refused(307, f"moved to {new}", location=self.hub.endpoint + self.path.replace(name, new, 1))
         found = self.hub.repositories.get((kind, name))
         owner = name.split("/")[0]
         member = user is not None and owner in (user.name, *user.organizations)

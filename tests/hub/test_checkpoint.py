@@ -47,6 +47,8 @@ def test_the_card_has_numbers_before_and_after_with_intervals_chance_and_gate(ad
     row = "| **group_score** | 33.3 [22.5, 46.3] | 83.3 [71.5, 91.0] | +50.0 [+34.8, +63.2] | 16.7 | 60 |"
     assert row in card
     assert "### ✅ Gate: pass (exit 0)" in card
+    assert "fallen by more than the margin? That it passes is no claim of a gain." in card
+    assert "| +50.0 | +37.2 to +61.3 | 2.0 |" in card
     assert "| spec\\_mini\\_train (synthetic) | 600 candidate sets | `dddddddddddddddd` | Apache-2.0 |" in card
     assert "| learning_rate | 0.0001 |" in card
     assert "| total | 3.0000 at first, 1.0000 at the end |" in card
@@ -180,7 +182,10 @@ def test_what_stays_at_home(ada: Person, hub: LocalHub, tmp_path: Path) -> None:
         (lambda folder: (folder / "open_clip_model.safetensors").unlink(), DataError, "has no weights"),
         (lambda folder: (folder / "pytorch_model.bin").write_bytes(b""), DataError, "may run code when it is read"),
         (lambda folder: (folder / "modeling.py").write_bytes(b""), DataError, "may run code when it is read"),
-        (lambda folder: (folder / "photo.tiff").write_bytes(b""), UsageError, "is no part of a checkpoint"),
+        (lambda folder: (folder / "photo.tiff").write_bytes(b""), DataError, "is no part of a checkpoint"),
+        (lambda folder: (folder / "run").write_bytes(b""), DataError, "may run code when it is read"),
+        (lambda folder: (folder / "a\n[b].json").write_bytes(b""), DataError, "could lie outside of a folder"),
+        (lambda folder: (folder / "Config.JSON").write_bytes(b""), DataError, "are one file on many disks"),
         (lambda folder: (folder / "link.json").symlink_to("config.json"), DataError, "is a link"),
         (lambda folder: (folder / "records" / "after.jsonl").write_text("{}"), DataError, "not a run record"),
     ],

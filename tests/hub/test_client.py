@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from minchange_eval.cli.hub_session import hub_session
 from minchange_eval.hub.address import HubAddress
 from minchange_eval.hub.client import Hub, _retry_after_s
 from tests.hub.client_process import Person
@@ -50,7 +51,7 @@ def test_a_token_that_may_only_read(ada: Person, hub: LocalHub, folder: Path) ->
     hub.users[TOKEN] = User("ada", write=False)
     done = ada.run("push", "checkpoint", folder, "--to", "ada/clip")
     assert done.code == 2
-    assert "the token may not write there" in done.line
+    assert "the token has not the right to do that" in done.line
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["it exists", "it does not exist"])
@@ -59,7 +60,7 @@ def test_a_name_of_somebody_else(there: bool, ada: Person, hub: LocalHub, folder
         hub.make("model", "bob/clip", {})
     done = ada.run("push", "checkpoint", folder, "--to", "bob/clip", "--public")
     assert done.code == 2
-    assert "the token may not write there" in done.line
+    assert "the token has not the right to do that" in done.line
     assert "a name of your own" in done.line
     assert not there or not hub.repository("model", "bob/clip").files
 
@@ -149,6 +150,33 @@ def test_the_token_is_in_no_output_and_no_file_whatever_the_hub_answers(
     assert not [blob for blob in pushed if TOKEN.encode() in blob.content]
 
 
+def test_a_password_in_the_hubs_address_is_refused_and_not_shown(ada: Person, hub: LocalHub, folder: Path) -> None:
+    endpoint = hub.endpoint.replace("//", "//ada:s3cretword@")
+    for argv in (("push", "checkpoint", folder, "--to", "ada/clip"), ("report", "hub:ada/records")):
+        done = ada.run(*argv, HF_ENDPOINT=endpoint, HF_DEBUG="1")
+        assert done.code == 2
+        assert done.line.startswith("HF_ENDPOINT holds a user or password")
+        assert "s3cret" not in done.out + done.err
+    assert not hub.seen
+
+
+def test_a_defect_keeps_its_traceback_and_loses_the_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+
+    def defect() -> None:
+        with hub_session():
+            raise TypeError(f"no {TOKEN} expected")
+
+    with pytest.raises(SystemExit) as ended:
+        defect()
+    said = capsys.readouterr().err
+    assert ended.value.code == 70
+    assert "in defect" in said
+    assert "TypeError: no [hidden] expected" in said
+
+
 def test_the_token_of_a_login_is_used_and_not_shown(ada: Person, hub: LocalHub, folder: Path) -> None:
     (ada.folder / "huggingface").mkdir()
     (ada.folder / "huggingface" / "token").write_text(TOKEN)
@@ -157,14 +185,18 @@ def test_the_token_of_a_login_is_used_and_not_shown(ada: Person, hub: LocalHub, 
     assert TOKEN not in done.out + done.err
 
 
-def test_an_error_of_no_known_kind_keeps_its_type_and_loses_the_token() -> None:
+def test_an_error_of_no_known_kind_is_named_and_loses_the_token() -> None:
     lines: list[str] = []
     hub = Hub(HfApi(), TOKEN, lines.append)
 
-    def fail() -> None:
-        raise RuntimeError(f"what is Bearer {TOKEN}?")
+    class OddError(RuntimeError):
+        def __init__(self, text: str, code: int) -> None:
+            super().__init__(text)
 
-    with pytest.raises(RuntimeError, match=r"what is Bearer \[hidden\]\?") as raised:
+    def fail() -> None:
+        raise OddError(f"what is Bearer {TOKEN}?", 3)
+
+    with pytest.raises(RuntimeError, match=r"^OddError: what is Bearer \[hidden\]\?$") as raised:
         hub.ask(HubAddress("ada", "clip"), fail)
     assert TOKEN not in "".join(traceback.format_exception(raised.value))
 
@@ -172,7 +204,9 @@ def test_an_error_of_no_known_kind_keeps_its_type_and_loses_the_token() -> None:
 def test_retry_after_is_a_number_a_date_or_the_hubs_own_header() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     assert _retry_after_s("7", None) == 7
-    assert 55 < (_retry_after_s(soon, None) or 0) <= 60
+    waits = _retry_after_s(soon, None) or 0
+    assert 55 < waits <= 60
+    assert waits == int(waits)
     assert _retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT", None) == 0
     assert _retry_after_s(None, '"api";r=0;t=12') == 12
     assert _retry_after_s(None, '"api";r=3;t=12') is None

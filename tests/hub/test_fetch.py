@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -105,6 +106,11 @@ def test_wrong_bytes_are_fetched_again_and_then_refused(
     ("path", "reason"),
     [
         ("pytorch_model.bin", "may run code when it is read"),
+        ("weights.npz", "may run code when it is read"),
+        ("run", "may run code when it is read"),
+        ("\N{LATIN SMALL LETTER E WITH ACUTE}.json", "could lie outside of a folder"),
+        ("a\\..\\..\\outside.json", "could lie outside of a folder"),
+        (f"{'long' * 60}.json", "could lie outside of a folder"),
         ("modeling_clip.py", "may run code when it is read"),
         ("state.pt", "may run code when it is read"),
         ("../outside.json", "could lie outside of a folder"),
@@ -148,11 +154,45 @@ def test_another_kind_or_nothing_of_ours_is_refused(
     assert "was not pushed by minchange-eval" in wrong.line
     missing = ada.run("pull", "records", NAME, "--out", tmp_path / "pulled")
     assert missing.code == 2
-    assert "there is no such repository" in missing.line
+    assert f"hub:{NAME}: is a model repository; say checkpoint, or name another repository" in missing.line
+
+
+def test_what_asks_for_consent_is_told_as_such(ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path) -> None:
+    said = "Access to model ada/clip-spec is restricted. Visit https://huggingface.co/ada/clip-spec to ask for access."
+    hub.fault("/resolve/", status=403, headers={"X-Error-Code": "GatedRepo", "X-Error-Message": said}, times=9)
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled")
+    assert done.code == 2
+    assert done.line == (
+        f"hub:{NAME}: asks for consent before it is read ({said[:-1]}); give it on its page, as the token's user"
+    )
+
+
+def test_a_repository_that_has_another_name_now_is_pulled(
+    ada: Person, hub: LocalHub, pushed: Repository, tmp_path: Path
+) -> None:
+    hub.repositories["model", "ada/clip"] = hub.repositories.pop(("model", NAME))
+    hub.renamed["model", NAME] = "ada/clip"
+    assert ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled").code == 0
+    assert read(tmp_path / "pulled") == {path: blob.content for path, blob in pushed.files.items()}
+
+
+@pytest.mark.parametrize("kind", ["dataset", "records"])
+def test_a_program_among_data_or_records_is_refused(kind: str, ada: Person, hub: LocalHub, tmp_path: Path) -> None:
+    script = b"print('run by load_dataset')"
+    listed = {"clip.py": {"size": len(script), "sha256": hashlib.sha256(script).hexdigest()}}
+    manifest = json.dumps({"kind": kind, "files": listed}).encode()
+    hub.make("dataset", NAME, {"clip.py": script, "pushed.json": manifest}, private=True)
+    done = ada.run("pull", kind, NAME, "--out", tmp_path / "clip")
+    assert done.code == 5
+    assert "clip.py is no part of" in done.line
+    assert not (tmp_path / "clip").exists()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(ada: Person, pushed: Repository, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "taken")
-    assert done.code == 2
-    assert "exists and holds something else" in done.line
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("taken", "link"):
+        done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / name)
+        assert done.code == 2
+        assert "exists and holds something else" in done.line
+    assert not (tmp_path / "elsewhere").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,41 @@ def test_a_data_set_of_the_same_name_does_not_hide_a_checkpoints_records(
     assert ada.run("push", "checkpoint", write_checkpoint(tmp_path / "clip"), "--to", "ada/clip").code == 0
     hub.make("dataset", "ada/clip", {"data.csv": b"1"}, private=True)
     done = ada.run("report", "hub:ada/clip", "--format", "csv")
+    assert done.code == 0, done.err
+    assert "clip-spec" in done.out
+
+
+def test_records_that_are_pushed_meanwhile_are_kept_even_with_replace(
+    ada: Person, hub: LocalHub, two: tuple[Path, Path]
+) -> None:
+    ada.run("push", "records", two[0], "--to", NAME)
+    fault = hub.fault(f"^GET /api/datasets/{NAME}$", skip=1, wait_s=1.0)  # has read what is there
+    other = ada.start("push", "records", two[1], "--to", NAME, "--replace")
+    assert fault.held.wait(20)
+    repository = hub.repository("dataset", NAME)
+    kept = {**repository.head.files, "records/third_record.jsonl.gz": repository.files["records/one_record.jsonl.gz"]}
+    manifest = json.loads(repository.files["pushed.json"].content)
+    manifest["files"]["records/third_record.jsonl.gz"] = manifest["files"]["records/one_record.jsonl.gz"]
+    kept["pushed.json"] = type(repository.files["pushed.json"])(json.dumps(manifest).encode())
+    repository.commit("somebody else's", kept)
+    done = other.done()
+    assert done.code == 70
+    assert done.line == f"hub:{NAME}: somebody else pushed records at the same time; run it again"
+    assert repository.head.title == "somebody else's"
+    assert ada.run("push", "records", two[1], "--to", NAME).code == 0
+    assert len([path for path in repository.files if path.startswith("records/")]) == 3
+
+
+def test_a_branch_that_moves_while_records_are_read_is_read_as_it_was(
+    ada: Person, hub: LocalHub, two: tuple[Path, Path]
+) -> None:
+    ada.run("push", "records", two[0], "--to", NAME)
+    fault = hub.fault("/resolve/.*/records/", wait_s=0.5)
+    reader = ada.start("report", f"hub:{NAME}", "--format", "csv")
+    assert fault.held.wait(20)
+    repository = hub.repository("dataset", NAME)
+    repository.commit("all gone", {"README.md": repository.files["README.md"]})
+    done = reader.done()
     assert done.code == 0, done.err
     assert "clip-spec" in done.out
 

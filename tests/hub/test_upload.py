@@ -223,13 +223,27 @@ def test_what_somebody_wrote_on_the_hub_is_not_overwritten(ada: Person, hub: Loc
     assert push(ada, folder, "--replace").code == 0
 
 
-def test_somebody_elses_commit_in_the_same_moment_is_told(ada: Person, hub: LocalHub, folder: Path) -> None:
+@pytest.mark.parametrize("status", [409, 412])
+def test_somebody_elses_commit_in_the_same_moment_is_told(
+    status: int, ada: Person, hub: LocalHub, folder: Path
+) -> None:
     push(ada, folder)
     (folder / "losses.jsonl").write_text("{}\n")
-    hub.fault("/commit/main", status=412, body={"error": "A commit has happened since. Please refresh."})
+    hub.fault("/commit/main", status=status, body={"error": "A commit has happened since. Please refresh."})
     done = push(ada, folder)
     assert done.code == 70
     assert "somebody else changed it at the same time" in done.line
+
+
+def test_a_repository_that_has_another_name_now_is_pushed_to_by_that_name(
+    ada: Person, hub: LocalHub, folder: Path
+) -> None:
+    push(ada, folder)
+    hub.repositories["model", "ada/clip"] = hub.repositories.pop(("model", NAME))
+    hub.renamed["model", NAME] = "ada/clip"
+    refused = push(ada, folder)
+    assert refused.code == 2
+    assert refused.line == f"hub:{NAME}: is called ada/clip now; push to that name"
 
 
 def test_a_file_that_the_hub_ignores_is_missed(ada: Person, hub: LocalHub, folder: Path) -> None:
