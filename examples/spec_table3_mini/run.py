@@ -222,6 +222,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--validation-sets", type=int, default=20, help="of each subset")
     parser.add_argument("--scenes", type=int, default=600, help="pictures for classification")
     parser.add_argument("--plain", type=int, default=4000, help="plain pairs")
+    parser.add_argument("--remark", default="", help="said on the page beside the times: what else the machine did")
     return parser.parse_args(given)
 
 
@@ -249,7 +250,7 @@ def run(chosen: argparse.Namespace) -> None:
     from table3_page import write_page
 
     with timed(output, "page"):
-        write_page(output, records)
+        write_page(output, records, chosen.remark)
     print(output / "index.html")
 
 

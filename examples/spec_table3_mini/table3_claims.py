@@ -198,8 +198,8 @@ def _position(results: Results, places: Mapping[str, Places]) -> Conclusion:
             )
         )
     for row, of in places.items():
-        axis = "the axis is learned" if of.axis.low > HALF else "that the axis is learned is not shown"
-        said.append(Sentence(f"“{TITLE[row]}”: {axis}.", _axis_of(of)))
+        known = "tells the axis more often than chance" if of.axis.low > HALF else "is not shown to tell the axis"
+        said.append(Sentence(f"“{TITLE[row]}” {known}.", _axis_of(of)))
     said += [_roles(results, row) for row in results.rows if row != BASE]
     return Conclusion("Relative position: the axis, and which object is which", tuple(said))
 
@@ -216,7 +216,7 @@ def _roles(results: Results, row: str) -> Sentence:
     if all(value.high < QUARTER for value in centre) and all(value.low > QUARTER for value in moved):
         return Sentence(
             f"“{TITLE[row]}” goes by where the object off the centre lies and not by which of the two it is: said of "
-            "the other object it answers below chance. The order of the two is not learned.",
+            "the other object it answers below chance. It has not learned the order of the two.",
             evidence,
         )
     if all(value.low > QUARTER for value in centre):

@@ -67,12 +67,13 @@ class Curve:
     is_share: bool = False
 
 
-def write_page(output: Path, runs: Runs) -> None:
+def write_page(output: Path, runs: Runs, remark: str = "") -> None:
     """`index.html`, `numbers.json` and `table.md` of a run.
 
     Args:
         output: folder of the run, with its models and timing.
         runs: row -> a record for each seed.
+        remark: on the times.
     """
     results = Results(runs)
     stored = (cast("CandidateSet", item) for item in Store.open(SPEC).items("relative_spatial"))
@@ -84,7 +85,7 @@ def write_page(output: Path, runs: Runs) -> None:
     curves = _curves(folders)
     found = conclusions(results, located, _rises(curves))
     tables = [*_tables(results), _roles(results)]
-    about = _about(output, folders)
+    about = {**_about(output, folders), "remark": remark}
     page = _html(tables, found, located, curves, about)
     write_whole(output / "index.html", [page.encode()])
     numbers = {
@@ -175,7 +176,8 @@ def _lines(file: Path) -> list[dict[str, float]]:
     """Means over some steps of each value that was noted."""
     steps = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     groups = [steps[start : start + SMOOTHED] for start in range(0, len(steps), SMOOTHED)]
-    return [{name: sum(step[name] for step in group) / len(group) for name in group[0]} for group in groups]
+    means = ({name: sum(step[name] for step in group) / len(group) for name in group[0]} for group in groups)
+    return [{**mean, "step": group[-1]["step"]} for mean, group in zip(means, groups, strict=True)]
 
 
 def _looks(folder: Path) -> dict[str, dict[str, float]]:
@@ -190,6 +192,7 @@ def _about(output: Path, folders: Mapping[str, Sequence[Path]]) -> dict[str, Any
     return {
         "settings": {
             row: {name: record["config"][name] for name in SETTINGS}
+            | ({} if record["config"]["objective"] == "spec" else {"hard_negative_weight": "–"})
             | {"pictures a step": round(record["images"] / record["steps"])}
             for row, record in records.items()
         },
