@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ class Processes:
         precision: `fp32`, `bf16` or `fp16`, of the forwards.
 
     Raises:
-        UsageError: a precision that the device does not have.
+        UsageError: a precision that the device does not have, or processes that cannot join.
 
     Attributes:
         accelerator: accelerate's own object.
@@ -50,12 +51,22 @@ class Processes:
             DistributedDataParallelKwargs(broadcast_buffers=False),  # frozen ones are the same, synced ones stay so
         ]
         _forget_other_precision(PRECISIONS[precision])
+        asked = int(os.environ.get("WORLD_SIZE", "1"))
+        # on CPU accelerate joins ranks only when it is told that the CPU is meant
+        on_cpu = asked > 1 and not (torch.cuda.is_available() or torch.xpu.is_available())
         try:
-            self.accelerator: Any = Accelerator(mixed_precision=PRECISIONS[precision], kwargs_handlers=handlers)
+            self.accelerator: Any = Accelerator(
+                cpu=on_cpu, mixed_precision=PRECISIONS[precision], kwargs_handlers=handlers
+            )
         except ValueError as error:  # accelerate's state is one a process, and a precision that the device lacks
             raise UsageError(f"--precision {precision}: {' '.join(str(error).split())}") from error
         self.rank, self.world = int(self.accelerator.process_index), int(self.accelerator.num_processes)
         self.device: torch.device = self.accelerator.device
+        if self.world != asked:
+            raise UsageError(
+                f"train: {asked} processes were started (WORLD_SIZE) and {self.world} joined; set "
+                "ACCELERATE_USE_CPU=true to train on CPU, or start one process for each accelerator"
+            )
 
     @property
     def is_first(self) -> bool:
