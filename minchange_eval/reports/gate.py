@@ -20,7 +20,7 @@ from minchange_eval.core.slim_records import slim
 from minchange_eval.core.statistics import LEVEL, holm
 from minchange_eval.reports.comparison import Comparison, DifferenceRow, compare
 from minchange_eval.reports.pairing import benchmarks_of
-from minchange_eval.reports.policy import Policy, SliceRule, meant
+from minchange_eval.reports.policy import Policy, SliceRule, hint
 from minchange_eval.reports.shown_text import shown_name
 
 __all__ = ["Check", "GateResult", "Side", "Verdict", "gate"]
@@ -191,14 +191,14 @@ def _require_slices(
             if pattern != "*" and not any(SliceRule(of=(pattern,)).covers(name) for name in there):
                 raise UsageError(
                     f"policy: slices.of {pattern!r} is no slice of {benchmark or 'any benchmark'} in a gated metric; "
-                    f"{meant(pattern, there)}there are {', '.join(there) or 'none'}"
+                    f"{hint(pattern, there)}there are {', '.join(there) or 'none'}"
                 )
 
 
 def _whole(rows: Iterable[DifferenceRow], benchmark: str, metric: str) -> DifferenceRow:
     there = {row.metric: row for row in rows if not row.slice}
     if metric not in there:
-        near = meant(metric, sorted(there))
+        near = hint(metric, sorted(there))
         raise UsageError(
             f"policy: benchmarks.{benchmark}.metrics.{metric} is no metric of it that two models are compared by; "
             f"{near}there are {', '.join(there)}"

@@ -14,19 +14,19 @@ A benchmark that the policy does not name is gated by its headline, with the mar
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.core.metrics import Kind
 from minchange_eval.data.benchmark_card import benchmark_card, card_names
+from minchange_eval.data.settings_file import meant, read_settings
 
-__all__ = ["DEFAULT_MARGIN", "BenchmarkPolicy", "Policy", "SliceRule", "headline", "margin_of", "meant", "read_policy"]
+__all__ = ["DEFAULT_MARGIN", "BenchmarkPolicy", "Policy", "SliceRule", "headline", "hint", "margin_of", "read_policy"]
 
 DEFAULT_MARGIN = 0.02
 """Two points; how often an unchanged checkpoint passes with it stands in docs/ci.md."""
@@ -119,7 +119,7 @@ class Policy(_Part):
         for name in self.benchmarks:
             if name not in there:
                 raise UsageError(
-                    f"policy: benchmarks.{name} is in neither record; {meant(name, there)}evaluate it or take it out "
+                    f"policy: benchmarks.{name} is in neither record; {hint(name, there)}evaluate it or take it out "
                     f"of the policy"
                 )
 
@@ -140,21 +140,9 @@ def read_policy(path: Path) -> Policy:
         UsageError: the file cannot be read, is no YAML, or has a key or value that no policy has (named with its
             place in the file).
     """
-    import yaml
-
+    content = read_settings(path, "policy", "margin")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"policy {path}: cannot be read ({reason})") from error
-    try:
-        content = yaml.load(text, Loader=_loader())  # noqa: S506  # derived from the safe one
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # a ValueError for the 99th of a month
-        raise UsageError(f"policy {path}: expected YAML, got {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict | None):
-        raise UsageError(f"policy {path}: expected keys such as margin, got {str(content)[:40]!r}")
-    try:
-        return Policy.model_validate(content or {})
+        return Policy.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"policy {path}: {_said(error)}") from error
 
@@ -175,32 +163,14 @@ def _said(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
-        return f"unknown key {place}; {meant(str(first['loc'][-1]), sorted(_KEYS))}known are {', '.join(sorted(_KEYS))}"
+        return f"unknown key {place}; {hint(str(first['loc'][-1]), sorted(_KEYS))}known are {', '.join(sorted(_KEYS))}"
     got = repr(first["input"])[:60]
     if first["loc"][-1] == "margin" or "metrics" in first["loc"]:
         return f"{place}: {_MARGIN}, got {got}"
     return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {got}"
 
 
-def meant(name: str, known: list[str]) -> str:
-    """What a misspelt name was perhaps meant to be, as the beginning of a hint; empty where nothing is near."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}? " if near else ""
-
-
-def _loader() -> Any:
-    """YAML's safe loader, which would let the second of two equal keys win in silence."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that is given twice."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
-            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-            return mapping
-
-    return Loader
+def hint(name: str, known: Iterable[str]) -> str:
+    """What a misspelt name was perhaps meant to be, as the beginning of what to do; empty where nothing is near."""
+    near = meant(name, known)
+    return f"{near} " if near else ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from minchange_eval.core.errors import UsageError
+from minchange_eval.data.settings_file import meant, read_settings
 
 __all__ = ["GROUPS", "TrainConfig", "read_config"]
 
@@ -144,7 +144,7 @@ class TrainConfig(BaseModel):
     freeze_batch_norm: bool = Field(False, description="keep the statistics of batch normalisation as they are")
     seed: Count = Field(0, description="of the order of the data and all else that is drawn")
     threads: Positive = Field(1, description="CPU threads of the model; another number gives other last digits")
-    workers: Count = Field(2, description="loader processes or threads, of each process")
+    workers: Count = Field(2, description="loader threads of each process; 0: none ahead")
     cache_mb: Count = Field(512, description="memory for prepared images, of each process")
 
     evaluate: Names = Field((), description="lmms-eval tasks, comma-separated, before, during and after the training")
@@ -215,7 +215,7 @@ def read_config(file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
         UsageError: the file cannot be read, or a setting is unknown, missing, of another type, out of range, or does
             not go with another one.
     """
-    of_file = _read_yaml(file) if file else {}
+    of_file = read_settings(file, "--config", "learning_rate") if file else {}
     for key in of_file:
         if key not in TrainConfig.model_fields:
             hint = meant(str(key), TrainConfig.model_fields) or f"known: {', '.join(sorted(TrainConfig.model_fields))}"
@@ -229,12 +229,6 @@ def read_config(file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
 def flag_of(name: str) -> str:
     """The flag of a setting: `--learning-rate`."""
     return "--" + name.replace("_", "-")
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """What a misspelt name was perhaps meant to be; empty where nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else ""
 
 
 def _said(error: ValidationError, file: Path | None, flags: Mapping[str, Any]) -> str:
@@ -255,36 +249,3 @@ def _said(error: ValidationError, file: Path | None, flags: Mapping[str, Any]) -
     if first["type"] == "greater_than" and name == "learning_rate":
         hint = "with 0 no weight would change"
     return f"{where}: {expected[:1].lower()}{expected[1:]}, got {str(got)[:60]!r}{f'; {hint}' if hint else ''}"
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506  # derived from the safe one
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"--config {file}: cannot be read ({reason})") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # a ValueError for the 99th of a month
-        raise UsageError(f"--config {file}: expected YAML, got {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict | None):
-        raise UsageError(f"--config {file}: expected keys such as learning_rate, got {str(content)[:40]!r}")
-    return content or {}
-
-
-def _loader() -> Any:
-    """YAML's safe loader, which would let the second of two equal keys win in silence."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that is given twice."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
-            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-            return mapping
-
-    return Loader
