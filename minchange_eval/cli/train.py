@@ -10,6 +10,7 @@ import types
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 
 from minchange_eval.cli.progress import shown
@@ -71,7 +72,7 @@ class _Parser(argparse.ArgumentParser):
     """A wrong flag is one line, with the one that was perhaps meant."""
 
     def error(self, message: str) -> NoReturn:
-        from minchange_eval.trainers.clip.config import meant
+        from minchange_eval.data.settings_file import meant
 
         _, unknown, flags = message.partition("unrecognized arguments: ")
         if unknown:
@@ -175,9 +176,12 @@ def _run(args: argparse.Namespace) -> int:
     from minchange_eval.trainers.clip.loop import Hooks, train_clip
 
     evaluator = _evaluator(config) if config.evaluate else None
-    finished = train_clip(
-        config, Hooks(evaluator, _Progress(), _say, partial(shown, "contamination guard", "images")), force=args.force
-    )
+    progress = _Progress()
+    hooks = Hooks(evaluator, progress, progress.say, partial(shown, "contamination guard", "images"))
+    try:
+        finished = train_clip(config, hooks, force=args.force)
+    finally:
+        progress.leave()
     if finished is not None:
         _show(finished)
     return ExitCode.OK
@@ -193,19 +197,32 @@ def _evaluator(config: TrainConfig) -> Any:
 
 
 class _Progress:
-    """One line a step at a terminal, overwritten; else a line now and then."""
+    """One line at a terminal, written over at each step; else a line now and then."""
 
     def __init__(self) -> None:
         self._said_s = 0.0
-        self._bar: Any = None
+        self._open = False  # whether the terminal's line is to be written over
 
     def __call__(self, report: StepReport) -> None:
         last = report.step == report.steps
         if sys.stderr.isatty():
-            print(f"\r\x1b[K{progress_line(report)}", end="\n" if last else "", file=sys.stderr, flush=True)
+            line = progress_line(report)[: get_terminal_size().columns - 1]  # a longer one could not be written over
+            print(f"\r\x1b[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+            self._open = not last
         elif last or report.step == 1 or time.monotonic() - self._said_s >= _LINE_EVERY_S:
             self._said_s = time.monotonic()
             print(progress_line(report), file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.leave()
+        _say(line)
+
+    def leave(self) -> None:
+        """Let the line stay; what follows begins below it."""
+        if self._open:
+            print(file=sys.stderr, flush=True)
+        self._open = False
 
 
 def progress_line(report: StepReport) -> str:

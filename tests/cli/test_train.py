@@ -355,3 +355,22 @@ def test_a_wrong_flag_is_one_line(argv: list[str], said: str, capsys: pytest.Cap
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_terminals_line_is_written_over_and_what_is_said_stands_below_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from minchange_eval.cli.train import _Progress
+    from minchange_eval.trainers.clip.run_log import StepReport
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    progress = _Progress()
+    for step in (1, 2):
+        progress(StepReport(step, 9, 1.5, {"clip": 1.25}, 1e-3, 14.0, 100.0, 3.0, 0.0))
+    progress.say("step 2: zero-shot accuracy 25.0 %")
+    progress.leave()
+    first, second, said, end = capsys.readouterr().err.replace("\r\x1b[K", "\n").split("\n")[1:]
+    assert first.startswith("step 1/9  loss 1.500 (clip 1.250)")
+    assert (len(first), len(second), end) == (39, 39, "")
+    assert said == "step 2: zero-shot accuracy 25.0 %"

@@ -147,16 +147,16 @@ class _Training:
         self._log: RunLog | None = None  # of the first process
 
     def run(self, stop: StopRequest) -> FinishedTraining | None:
-        with stop.at_once():
-            self._processes.on_first(self._open_logs)
-            self._restore()
         try:
+            with stop.at_once():
+                self._processes.on_first(self._open_logs)
+                self._restore()
             stopped = self._train(stop)
+            with stop.at_once():
+                return self._processes.on_first(lambda: self._finish(stopped))
         finally:
             if self._log:
                 self._log.close()
-        with stop.at_once():
-            return self._processes.on_first(lambda: self._finish(stopped))
 
     def _open_logs(self) -> None:
         """On the first process: what only it writes."""
@@ -168,6 +168,9 @@ class _Training:
         self._overlap = facts.overlap if facts else self._guarded(evaluator.datasets if evaluator else ())
         if self._of.data.cut_captions:
             self._hooks.say(self._of.data.cut_captions)
+        every, asked = self._config.evaluate_every, self._config.evaluate or self._config.zero_shot
+        if every and not asked:
+            self._hooks.say(f"evaluate_every={every}: nothing is evaluated; give evaluate or zero_shot")
         self._log = RunLog(
             self._output,
             facts.step if facts else 0,
@@ -237,7 +240,7 @@ class _Training:
                 self._pace.add(time.perf_counter() - began, rows, stream.waited_s)
                 self._report(losses)
                 stopped = self._evaluate(stop)
-                if self._is_saved_now():
+                if stopped or self._is_saved_now():
                     self._save()
             self._obey(stop)
         return stopped
@@ -398,6 +401,7 @@ class _Training:
     def _finish(self, stopped: str) -> FinishedTraining:
         """On the first process: the checkpoint, its evaluation as it was written, and last the record."""
         assert self._states is not None
+        assert self._log is not None
         evaluations, steps = self._evaluations, self._done
         if stopped and evaluations.good is not None:
             self._model.load_state_dict(dict(evaluations.good))
@@ -406,6 +410,7 @@ class _Training:
         before, after = self._records(written)
         if after is not None:
             evaluations.values[steps] = evaluations.values.get(steps, {}) | measured(after)
+            self._log.evaluation(steps, measured(after))
         sets, pairs = self._of.data.sets, self._of.data.pairs
         first_losses, last_losses = first_and_last_losses(self._output)
         record = TrainingRecord(

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from minchange_eval.core.errors import UsageError
 from minchange_eval.trainers.clip.config import TrainConfig, flag_of
-from minchange_eval.trainers.clip.run_log import LOSSES, TENSORBOARD
+from minchange_eval.trainers.clip.run_log import EVENTS, LOSSES, TENSORBOARD
 from minchange_eval.trainers.clip.state import Facts, StateFolder, read_facts
 from minchange_eval.trainers.clip.training_record import FILE, is_finished
 
 RECORDS = "records"
+# while it trains; weights and what belongs to them stay until new ones take their place
+_WRITTEN = (
+    LOSSES,
+    FILE,
+    f"{TENSORBOARD}/{EVENTS}*",
+    *(f"{RECORDS}/{label}.jsonl" for label in ("before", "step_*", "after")),
+)
 
 
 def claim(config: TrainConfig, *, force: bool) -> tuple[StateFolder, Facts | None]:
     """Take the output folder for this training.
 
     Args:
-        force: start anew, whatever the folder holds; what other programs put there stays.
+        force: start anew, whatever the folder holds; of it only what a training wrote is taken away.
 
     Returns:
         The folder of its states, locked; and what the last one says, where there is one to go on from.
@@ -32,6 +38,7 @@ def claim(config: TrainConfig, *, force: bool) -> tuple[StateFolder, Facts | Non
     states = StateFolder(output)
     states.lock()
     try:
+        _check_place(config, output, force=force)  # again: another training may have ended in it just now
         return states, _found(config, output, states, force=force)
     except BaseException:
         states.unlock()
@@ -42,10 +49,9 @@ def _found(config: TrainConfig, output: Path, states: StateFolder, *, force: boo
     """What there is to go on from."""
     if force:
         states.clear()
-        for name in (LOSSES, FILE):
-            (output / name).unlink(missing_ok=True)
-        for name in (TENSORBOARD, RECORDS):
-            shutil.rmtree(output / name, ignore_errors=True)
+        for pattern in _WRITTEN:
+            for path in output.glob(pattern):
+                path.unlink()
     state = states.newest()
     if state is None:
         return None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any
 
-from minchange_eval.core.errors import MinchangeError, UsageError
+from minchange_eval.core.errors import DataError, MinchangeError, UsageError
 
 LOSSES, TENSORBOARD = "losses.jsonl", "tensorboard"
+EVENTS = "events.out.tfevents."  # how TensorBoard knows its files
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class StepReport:
 
 
 class RunLog:
-    """The two logs of one output folder, cut back to where a state was saved.
+    """The two logs of one output folder, cut back to where a state was saved; nothing is held back in memory.
 
     Args:
         output: the folder.
@@ -63,69 +68,96 @@ class RunLog:
 
     Raises:
         UsageError: TensorBoard is asked for and not installed.
+        DataError: losses.jsonl is shorter than it was.
         MinchangeError: the logs cannot be written.
     """
 
     def __init__(self, output: Path, step: int, log_bytes: int, *, tensorboard: bool) -> None:
         self._path = output / LOSSES
-        self._board: Any = None
-        try:
-            self._file = self._path.open("ab")
+        self._board: _Board | None = None
+        with self._one_line():
+            self._file = self._path.open("ab", buffering=0)
+            if self._file.tell() < log_bytes:
+                self._file.close()
+                raise DataError(f"{self._path}: is shorter than when the state was saved; start anew with --force")
             self._file.truncate(log_bytes)
             if tensorboard:
-                self._board = _board(output / TENSORBOARD, step)
-        except OSError as error:
-            raise self._failed(error) from error
+                self._board = _Board(output / TENSORBOARD, step)
 
     def step(self, report: StepReport) -> None:
         """Note one step."""
-        line = json.dumps(report.logged, allow_nan=False) + "\n"
-        self._write(line.encode())
-        if self._board:
-            for name, value in report.logged.items():
-                if name != "step":
-                    self._board.add_scalar(f"train/{name}", value, report.step)
-            self._board.add_scalar("speed/images_per_s", report.images_per_s, report.step)
-            self._board.add_scalar("speed/waited", report.waited, report.step)
+        with self._one_line():
+            _write(self._file, json.dumps(report.logged, allow_nan=False).encode() + b"\n")
+            if self._board:
+                of_loss = {f"train/{name}": value for name, value in report.logged.items() if name != "step"}
+                of_speed = {"speed/images_per_s": report.images_per_s, "speed/waited": report.waited}
+                self._board.add(report.step, of_loss | of_speed)
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Note what an evaluation measured, by name."""
         if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(f"evaluation/{name}", value, step)
+            with self._one_line():
+                self._board.add(step, {f"evaluation/{name}": value for name, value in values.items()})
 
     def position(self) -> int:
         """Length of losses.jsonl, which is on disk up to there."""
-        try:
-            self._file.flush()
+        with self._one_line():
             os.fsync(self._file.fileno())
-            if self._board:
-                self._board.flush()
-            return self._file.tell()
-        except OSError as error:
-            raise self._failed(error) from error
+        return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
-        """Write what is held back; twice is fine."""
+        """Let the files go; twice is fine."""
         if self._board:
             self._board.close()
         self._file.close()
 
-    def _write(self, line: bytes) -> None:
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
         try:
-            self._file.write(line)
+            yield
         except OSError as error:
-            raise self._failed(error) from error
+            raise MinchangeError(
+                f"{self._path.parent}: the logs cannot be written ({error.strerror or error}); make room and run the "
+                f"same command again"
+            ) from error
 
-    def _failed(self, error: OSError) -> MinchangeError:
-        return MinchangeError(f"{self._path}: cannot be written ({error.strerror or error}); make room")
+
+class _Board:
+    """A file that TensorBoard reads. Its own writer has a thread, which a full disk ends with a traceback."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        if find_spec("tensorboard") is None:
+            raise UsageError(
+                "tensorboard is not installed; run: pip install 'minchange-eval[train]', or train with --no-tensorboard"
+            )
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+
+        folder.mkdir(exist_ok=True)
+        self._file = (folder / f"{EVENTS}{time.time_ns() / 1e9:020.9f}").open("xb", buffering=0)
+        self._event(0, file_version="brain.Event:2")
+        if step:  # forget what an earlier file has from here on
+            self._event(step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Note numbers by name."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        numbers = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._event(step, summary=Summary(value=numbers))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _event(self, step: int, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        record = BytesIO()
+        RecordWriter(record).write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
+        _write(self._file, record.getvalue())
 
 
-def _board(folder: Path, step: int) -> Any:
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            "tensorboard is not installed; run: pip install 'minchange-eval[train]', or train with --no-tensorboard"
-        )
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+def _write(file: RawIOBase, data: bytes) -> None:
+    """All of it: what fits on a disk that is nearly full is no error to the system."""
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

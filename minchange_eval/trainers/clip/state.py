@@ -29,6 +29,7 @@ from minchange_eval.core.errors import DataError, MinchangeError, UsageError
 from minchange_eval.core.whole_files import sync
 
 FOLDER = ".state"
+VERSION = 1
 FACTS, WEIGHTS, GOOD, OPTIMIZER = "state.json", "weights.safetensors", "good.safetensors", "optimizer.safetensors"
 
 
@@ -36,6 +37,7 @@ class Facts(BaseModel):
     """What a state holds beside tensors.
 
     Attributes:
+        version: of this format; raised whenever a state of before cannot be gone on from.
         step: optimizer steps done.
         config: settings, as `TrainConfig.model_dump(mode="json")` gives them.
         data: what the training reads, with fingerprints.
@@ -52,6 +54,7 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    version: int = VERSION
     step: int
     config: dict[str, JsonValue]
     data: dict[str, JsonValue]
@@ -64,6 +67,12 @@ class Facts(BaseModel):
     images: int = 0
     scaler: dict[str, JsonValue] = {}
     random: list[dict[str, JsonValue]] = []
+
+
+class _Version(BaseModel):
+    """What is read first; the rest may be of any form."""
+
+    version: int = VERSION
 
 
 class StateFolder:
@@ -81,7 +90,7 @@ class StateFolder:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"{self.folder.parent}: another process is training into this folder") from error
@@ -156,7 +165,14 @@ def read_facts(state: Path) -> Facts:
         DataError: it is broken, or of another version.
     """
     try:
-        return Facts.model_validate_json((state / FACTS).read_bytes())
+        content = (state / FACTS).read_bytes()
+        version = _Version.model_validate_json(content).version
+        if version != VERSION:
+            raise DataError(
+                f"{state / FACTS}: is of version {version}, expected {VERSION}; go on with the minchange-eval that "
+                "wrote it, or start anew with --force"
+            )
+        return Facts.model_validate_json(content)
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error.errors()[0]["msg"])
         raise DataError(f"{state / FACTS}: no state of a training ({reason}); start anew with --force") from error

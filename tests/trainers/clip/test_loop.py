@@ -80,6 +80,12 @@ def test_a_training_leaves_the_callers_random_states_alone(settings: dict[str, A
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_evaluations_of_nothing_are_said_to_be_none(settings: dict[str, Any], tmp_path: Path) -> None:
+    said: list[str] = []
+    trained(settings, tmp_path / "out", Hooks(say=said.append), evaluate_every=2)
+    assert said == ["evaluate_every=2: nothing is evaluated; give evaluate or zero_shot"]
+
+
 def test_data_that_changed_are_refused_when_a_training_goes_on(settings: dict[str, Any], tmp_path: Path) -> None:
     def stop(report: StepReport) -> None:
         if report.step == 2:

@@ -100,6 +100,12 @@ def test_broken_facts_are_one_line(tmp_path: Path, content: str | None) -> None:
         read_facts(tmp_path)
 
 
+def test_a_state_of_another_version_is_refused_whatever_else_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"version": 2, "moments": "elsewhere"}')
+    with pytest.raises(DataError, match=r"state\.json: is of version 2, expected 1; go on with the"):
+        read_facts(tmp_path)
+
+
 def test_what_is_drawn_aside_changes_nothing_of_what_is_drawn_after() -> None:
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(7)
