@@ -32,6 +32,7 @@ from minchange_eval.trainers.clip.training_record import is_finished
 
 HERE = Path(__file__).parent
 EVERY_S = 15.0
+LOOK_EVERY = 40  # steps between looks at the validation sets
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,13 @@ def trainings(output: Path, seeds: Sequence[int], steps: int | None) -> list[Tra
     for seed in seeds:
         for variant in VARIANTS:
             folder = output / "models" / f"{variant.name}-{seed}"
-            settings = [f"seed={seed}", f"output={folder}", f"zero_shot={output / 'data' / data.LABELLED}"]
+            every = LOOK_EVERY if steps is None else max(1, steps // 3)
+            settings = [f"seed={seed}", f"output={folder}"]
+            settings += [f"zero_shot={output / 'data' / data.LABELLED}", f"evaluate_every={every}"]
             if variant.name != "hard_negatives":
                 settings.append(f"plain={output / 'data' / data.PLAIN}")
             if steps is not None:
-                settings += [f"steps={steps}", f"warmup_steps={steps // 10}", f"evaluate_every={max(1, steps // 2)}"]
+                settings += [f"steps={steps}", f"warmup_steps={steps // 6}"]
             found.append(Training(variant.name, seed, folder, variant.recipe, tuple(settings)))
     return found
 

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 
 from minchange_eval.core.items import BytesImage, CandidateSet, ChoiceQuestion, Item
 from minchange_eval.data.prepare import open_or_prepare
-from minchange_eval.data.store import write_store
+from minchange_eval.data.store import Store, write_store
 from minchange_eval.data.store_card import StoreCard
 from minchange_eval.generators.procedural.bits import BitStream
 from minchange_eval.generators.procedural.captions import captions_of
@@ -96,10 +97,13 @@ def _roles(name: str, seed: int, each: int) -> Iterator[CandidateSet]:
     """Relative position said in two ways of the same pictures: of the object that moves, and of the one in the centre.
 
     All sets of the suite speak of the one that moves, so the place of whatever is off the centre gives the answer away,
-    whichever of the two it is. Said of the other one, that place is the opposite of the answer.
+    whichever of the two it is. Said of the other one, that place is the opposite of the answer. Only of objects that no
+    training set shows together: there either way of saying it may be trained on.
     """
-    for number in range(each):
-        planned = plan_spec(seed, "relative_spatial", number, TEST_EDGE_PX, TRAIN_CATEGORIES)
+    trained = {frozenset(item.facts["names"]) for item in Store.open(TRAINING).items("relative_spatial")}
+    plans = (plan_spec(seed, "relative_spatial", number, TEST_EDGE_PX, TRAIN_CATEGORIES) for number in count())
+    fresh = (planned for planned in plans if frozenset(planned.change.names) not in trained)
+    for number, planned in enumerate(islice(fresh, each)):
         change = planned.change
         opposite = replace(change, names=change.names[::-1], values=tuple(OPPOSITE[value] for value in change.values))
         stream = BitStream(seed, name, number)

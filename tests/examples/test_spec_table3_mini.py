@@ -180,7 +180,7 @@ def test_a_wrong_choice_on_the_right_axis_is_told_from_one_on_the_other(example:
     assert found.wrong.value == pytest.approx(16 / 24)
 
 
-def test_said_of_the_object_in_the_centre_the_opposite_is_true(example: None) -> None:
+def test_said_of_the_object_in_the_centre_the_opposite_is_true(small_run: Path) -> None:
     import table3_data
 
     moved, centre = table3_data._roles("made", 7, 1)
