@@ -10,6 +10,7 @@ from typing import Any
 
 from minchange_eval import __version__
 from minchange_eval.core.errors import UsageError
+from minchange_eval.data.benchmark_card import benchmark_card, card_names
 from minchange_eval.reports.leaderboard import METRIC_TITLES, Board, Cell, Report, Row, model_name
 from minchange_eval.reports.run_results import Reading, RunResults
 from minchange_eval.reports.shown_text import shown_text
@@ -48,7 +49,7 @@ def model_index(report: Report, runs: Sequence[RunResults]) -> list[dict[str, An
     if len(models) > 1:
         names = ", ".join(f"{model_name(name)} {weights[:8]}".strip() for name, weights in models[:4])
         raise UsageError(f"--format model-card: expected runs of one model, got {len(models)}: {names}")
-    results = [result for board in report.boards for result in _results(board, report.reading)]
+    results = [result for board in report.boards for result in _results(board, report.reading, runs)]
     if not results:
         raise UsageError("--format model-card: no run is of a whole benchmark; evaluate without --limit")
     return [{"name": shown_text(model_name(models[0][0]), _NAME), "results": results}]
@@ -59,29 +60,41 @@ def _of_model(board: Board) -> Board:
     return Board(**{**vars(board), "rows": kept})
 
 
-def _results(board: Board, reading: Reading) -> Iterator[dict[str, Any]]:
+def _results(board: Board, reading: Reading, runs: Sequence[RunResults]) -> Iterator[dict[str, Any]]:
     for row in board.rows:
         metrics = list(_metrics(board, row)) if row.role == "model" else []
         if metrics:
-            yield {"task": _task(row), "dataset": _dataset(board, reading), "metrics": metrics}
+            yield {"task": _task(row), "dataset": _dataset(board, reading, runs), "metrics": metrics}
 
 
 def _task(row: Row) -> dict[str, str]:
     return {"type": _TASKS["similarity scores" in row.about], "name": "Minimal-change understanding"}
 
 
-def _dataset(board: Board, reading: Reading) -> dict[str, Any]:
+def _dataset(board: Board, reading: Reading, runs: Sequence[RunResults]) -> dict[str, Any]:
     from minchange_eval.data.releases import OFFICIAL
 
     release = OFFICIAL[board.key.dataset]() if board.key.dataset in OFFICIAL else None
     hub = release.hub if release else None
+    part = _part(board, runs)
+    only = f", {', '.join(part)} only" if part else ""
     return {
-        "name": shown_text(board.title, _NAME) + (" (synthetic)" if board.synthetic else ""),
+        "name": shown_text(board.title, _NAME) + shown_text(only, _NAME) + (" (synthetic)" if board.synthetic else ""),
         "type": hub.repo_id if hub else board.key.dataset,
         **({"config": board.key.variant} if board.key.variant else {}),
         "split": "test",
-        "args": {"items": board.facts[1], "fingerprint": board.key.fingerprint, "protocol": reading},
+        "args": {"items": board.facts[1], "fingerprint": board.key.fingerprint, "protocol": reading}
+        | ({"subsets": part} if part else {}),
     }
+
+
+def _part(board: Board, runs: Sequence[RunResults]) -> list[str]:
+    """The subsets that were asked, where the benchmark has others too: a whole of some is no whole of all."""
+    if board.key.dataset not in card_names():
+        return []
+    asked = {subset for run in runs for entry in run.entries if entry.key == board.key for subset in entry.subsets}
+    known = benchmark_card(board.key.dataset).subsets
+    return [subset for subset in known if subset in asked] if set(known) - asked else []
 
 
 def _metrics(board: Board, row: Row) -> Iterator[dict[str, Any]]:

@@ -34,7 +34,7 @@ def test_the_hub_reads_every_result_and_writes_the_same_again() -> None:
     results = read.data.eval_results
     assert read.data.model_name == 'clip: "b" # é'
     by_metric = {(one.dataset_name, one.metric_type): one for one in results}
-    macro = by_metric["MED: Micro Edit Detection", "macro"]
+    macro = by_metric["MED: Micro Edit Detection, Object, Scene only", "macro"]
     (value,) = [one for one in made.metrics["med"] if (one.name, one.subset) == ("macro", "")]
     assert macro.metric_value == round(100 * value.value, 2)
     assert macro.metric_args["n"] == 33
@@ -46,6 +46,15 @@ def test_the_hub_reads_every_result_and_writes_the_same_again() -> None:
     assert again.data.to_dict() == read.data.to_dict()
     assert {one.dataset_name for one in again.data.eval_results} == {one.dataset_name for one in results}
     read.data.to_yaml()
+
+
+def test_a_part_of_a_benchmark_is_named_as_such() -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    made = record(model=ModelDescription(adapter="open_clip", name="clip"), vismin=sets([True, False] * 9, "counting"))
+    results = hub.ModelCard(card(made)).data.eval_results
+    assert results
+    assert all(one.dataset_name.endswith(", counting only") for one in results)
+    assert all(one.dataset_args["subsets"] == ["counting"] for one in results)
 
 
 def test_results_of_a_limited_run_enter_no_card() -> None:
