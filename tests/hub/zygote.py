@@ -15,10 +15,15 @@ def serve() -> None:
     """Read `{"argv": [...], "env": {...}, "out": path, "err": path}` a line; answer the pid, then the exit code."""
     import huggingface_hub.hf_api
     import huggingface_hub.utils.tqdm  # noqa: F401
+    import pandas as pd  # noqa: F401 - pyarrow does, at its first array
+    import pyarrow.parquet  # noqa: F401
     import yaml  # noqa: F401
 
-    from minchange_eval.cli import compare, gate, hub_runs, pull, push, report  # noqa: F401
-    from minchange_eval.hub import checkpoint_card, fetch, records, upload  # noqa: F401
+    from minchange_eval.cli import compare, gate, hub_runs, prepare, pull, push, report  # noqa: F401
+    from minchange_eval.data import arrow_files  # noqa: F401
+    from minchange_eval.data import prepare as _prepare  # noqa: F401
+    from minchange_eval.generators import contact_sheet  # noqa: F401
+    from minchange_eval.hub import checkpoint_card, dataset, fetch, records, upload  # noqa: F401
     from minchange_eval.reports import gate as _gate  # noqa: F401
     from minchange_eval.reports import leaderboard, model_index, run_results  # noqa: F401
 
