@@ -13,7 +13,7 @@ from minchange_eval.core.errors import NotPreparedError, UsageError
 from minchange_eval.trainers.clip.config import read_config
 from minchange_eval.trainers.clip.loop import FinishedTraining, Hooks, train_clip
 from minchange_eval.trainers.clip.run_log import StepReport
-from tests.cli.tiny_training import make_model, make_store
+from tests.cli.tiny_training import make_model, make_pictures, make_store
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -35,6 +35,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
             "workers": 0,
             "tensorboard": False,
         }
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return make_pictures(tmp_path / "pictures")
 
 
 def trained(settings: dict[str, Any], output: Path, hooks: Hooks | None = None, **changed: Any) -> FinishedTraining:
@@ -86,13 +91,68 @@ def test_evaluations_of_nothing_are_said_to_be_none(settings: dict[str, Any], tm
     assert said == ["evaluate_every=2: nothing is evaluated; give evaluate or zero_shot"]
 
 
-def test_data_that_changed_are_refused_when_a_training_goes_on(settings: dict[str, Any], tmp_path: Path) -> None:
-    def stop(report: StepReport) -> None:
-        if report.step == 2:
+def failing_at(step: int) -> Hooks:
+    """As if the power failed after a step."""
+
+    def fail(report: StepReport) -> None:
+        if report.step == step:
             raise RuntimeError("the power fails")
 
+    return Hooks(on_step=fail)
+
+
+def outcome(folder: Path) -> tuple[bytes, bytes, dict[str, Any]]:
+    """Weights, losses, and what of the record is the same in every run."""
+    record = json.loads((folder / "training.json").read_text())
+    of_run = ("config", "seconds")
+    kept = {name: value for name, value in record.items() if name not in of_run}
+    return (folder / WEIGHTS).read_bytes(), (folder / "losses.jsonl").read_bytes(), kept
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_a_training_with_evaluations_goes_on_to_the_same_with_other_loaders(
+    settings: dict[str, Any], pictures: Path, tmp_path: Path, step: int
+) -> None:
+    asked = {"steps": 5, "zero_shot": pictures, "zero_shot_floor": 0.01, "evaluate_every": 2, "save_every": 2}
+    trained(settings, tmp_path / "undisturbed", **asked)
     with pytest.raises(RuntimeError, match="power"):
-        trained(settings, tmp_path / "out", Hooks(on_step=stop), save_every=1)
+        trained(settings, tmp_path / "out", failing_at(step), **asked)
+    trained(settings, tmp_path / "out", **asked | {"workers": 3, "cache_mb": 0, "save_every": 1})
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "undisturbed")
+
+
+def test_a_training_that_stopped_early_and_was_cut_off_ends_in_the_weights_before_all_the_same(
+    settings: dict[str, Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minchange_eval.trainers.clip import loop
+    from minchange_eval.trainers.clip.zero_shot import ZeroShot
+
+    real, calls = ZeroShot.__call__, list[int]()
+
+    def forgetting(self: ZeroShot, encoder: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            for weights in encoder.model.parameters():
+                weights.data.zero_()
+        return real(self, encoder)
+
+    monkeypatch.setattr(ZeroShot, "__call__", forgetting)
+    asked = {"steps": 5, "zero_shot": pictures, "zero_shot_floor": 0.01, "evaluate_every": 2, "save_every": 0}
+    assert trained(settings, tmp_path / "undisturbed", **asked).steps == 2
+    calls.clear()
+    with monkeypatch.context() as full:
+        full.setattr(loop, "write_training_record", lambda *_: (_ for _ in ()).throw(RuntimeError("the power fails")))
+        with pytest.raises(RuntimeError, match="power"):
+            trained(settings, tmp_path / "out", **asked)
+    finished = trained(settings, tmp_path / "out", **asked)
+    assert len(calls) == 3  # nothing is trained or measured again
+    assert "fell to 0.000 at step 4" in finished.stopped
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "undisturbed")
+
+
+def test_data_that_changed_are_refused_when_a_training_goes_on(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="power"):
+        trained(settings, tmp_path / "out", failing_at(2), save_every=1)
     state = tmp_path / "out" / ".state" / "step-000000001" / "state.json"
     facts = json.loads(state.read_text())
     state.write_text(json.dumps({**facts, "data": {**facts["data"], "colours": "another"}}))
