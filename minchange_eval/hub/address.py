@@ -67,13 +67,16 @@ def parse_address(text: str, *, whole: bool = False) -> HubAddress:
     expected = "expected owner/name or owner/name@revision" + ("" if whole else ", a file of it behind a slash")
     if found is None or (whole and found["path"]):
         raise UsageError(f"{text}: no address on the Hub; {expected}, as in hub:ada/clip-spec@main")
+    revision = found["revision"] or ""
+    if ".." in revision or revision.strip(".") != revision:  # no name in git, and another address in a URL
+        raise UsageError(f"{text}: no branch, tag or commit can be called {revision!r}")
     for part in (found["owner"], found["name"]):
         if len(part) > _LONGEST or "--" in part or ".." in part or part.endswith(".git"):
             raise UsageError(
                 f"{text}: the Hub has no name such as {part[:_LONGEST]!r}; at most {_LONGEST} letters, digits, '-', "
                 "'_' and '.', without '--', '..' or '.git' at the end"
             )
-    return HubAddress(found["owner"], found["name"], found["revision"], (found["path"] or "").strip("/"))
+    return HubAddress(found["owner"], found["name"], revision or None, (found["path"] or "").strip("/"))
 
 
 def new_repository(text: str) -> HubAddress:

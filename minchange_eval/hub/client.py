@@ -77,7 +77,7 @@ class Hub:
                 try:
                     result = request()
                 except (_of_network(), OSError, ValueError, RuntimeError) as error:
-                    trouble = _trouble(error)
+                    trouble = _trouble(error, address)
                     self.reached |= trouble.status > 0
                     wait = trouble.wait_s(attempt)
                     hopeless = not trouble.may_pass or (trouble.network and not self.reached)
@@ -250,7 +250,7 @@ def _of_network() -> type[Exception]:
     return foreign[-1]
 
 
-def _trouble(error: Exception) -> _Trouble:
+def _trouble(error: Exception, address: HubAddress) -> _Trouble:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     chain = list(_causes(error))
@@ -269,7 +269,7 @@ def _trouble(error: Exception) -> _Trouble:
             return _Trouble(text=_first_line(str(cause)), network=True)
     if isinstance(error, OSError) and error.errno is not None:
         raise MinchangeError(
-            f"{error.filename or 'a file'}: {error.strerror}; make room, or let it be read and written, then run again"
+            f"{error.filename or address}: {error.strerror}; make room, or let it be read and written, then run again"
         ) from error
     if isinstance(error, ValueError):
         return _Trouble(status=400, text=_first_line(" ".join(str(error).split())))

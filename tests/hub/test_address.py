@@ -24,7 +24,22 @@ def test_an_address_is_read_and_written_as_it_is(text: str, read: HubAddress) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "clip", "ada/", "/clip", "ada/clip@", "a--b/clip", "ada/clip..b", "ada/clip.git", "ada/cl ip", "../clip"],
+    [
+        "",
+        "clip",
+        "ada/",
+        "/clip",
+        "ada/clip@",
+        "a--b/clip",
+        "ada/clip..b",
+        "ada/clip.git",
+        "ada/cl ip",
+        "../clip",
+        "ada/clip@..",
+        "ada/clip@.",
+        "ada/clip@refs/pr/..",
+        "ada/clip@a..b",
+    ],
 )
 def test_what_is_no_name_on_the_hub_is_refused_before_anything_is_sent(text: str) -> None:
     with pytest.raises(UsageError):

@@ -188,6 +188,17 @@ def test_a_program_among_data_or_records_is_refused(kind: str, ada: Person, hub:
     assert not (tmp_path / "clip").exists()
 
 
+def test_a_disk_that_is_full_leaves_no_folder_and_the_same_command_goes_on(
+    ada: Person, pushed: Repository, tmp_path: Path
+) -> None:
+    done = ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled", LARGEST_FILE="20000")
+    assert done.code == 70
+    assert done.line == f"hub:{NAME}: File too large; make room, or let it be read and written, then run again"
+    assert not (tmp_path / "pulled").exists()
+    assert ada.run("pull", "checkpoint", NAME, "--out", tmp_path / "pulled").code == 0
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(ada: Person, pushed: Repository, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")

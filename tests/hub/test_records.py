@@ -121,7 +121,12 @@ def test_offline_records_come_from_the_cache_and_no_connection_is_tried(
     before = ada.run("report", f"hub:{NAME}", "--format", "csv", HF_HUB_OFFLINE="1")
     assert before.code == 2
     assert "is not in the Hub's cache, and HF_HUB_OFFLINE is set" in before.line
+    assert ada.run("report", f"hub:{NAME}/records/one_record.jsonl.gz", "--format", "csv").code == 0
+    half = ada.run("report", f"hub:{NAME}", "--format", "csv", HF_HUB_OFFLINE="1")
+    assert half.code == 2
+    assert "is not in the Hub's cache" in half.line
     online = ada.run("report", f"hub:{NAME}", "--format", "csv")
+    hub.repository("dataset", NAME).commit("moved on", {})
     hub.forget()
     offline = ada.run("report", f"hub:{NAME}", "--format", "csv", HF_HUB_OFFLINE="1")
     assert offline.code == 0, offline.err

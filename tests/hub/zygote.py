@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 
 
@@ -47,6 +48,9 @@ def _become(request: dict) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     _read_environment_again(request["env"])
+    if "LARGEST_FILE" in request["env"]:  # stands for a full disk
+        size = int(request["env"]["LARGEST_FILE"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     code = 99
     try:
         from minchange_eval.cli.main import main
