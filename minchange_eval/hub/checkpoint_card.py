@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from minchange_eval import __version__
@@ -119,8 +120,11 @@ def _front_matter(
 
 
 def _on_the_hub(training: Training) -> str:
-    """The base model's name on the Hub; empty where it has none there."""
-    name = str(training.base_model.get("name", "")).removeprefix("hf-hub:")
+    """The base model's name on the Hub; empty where it has none there, or names a folder such as `runs/mini`."""
+    given = str(training.base_model.get("name", ""))
+    name = given.removeprefix("hf-hub:")
+    if name == given and (training.base_model.get("adapter") == "open_clip" or Path(name).exists()):
+        return ""
     return name if re.fullmatch(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*", name) else ""
 
 
@@ -283,7 +287,8 @@ def _count(number: int, one: str, several: str) -> str:
 
 
 def _use(checkpoint: Checkpoint, address: HubAddress) -> str:
-    tasks = ",".join(asked(checkpoint.after)) if checkpoint.after else "spec_mini"
+    names = asked(checkpoint.after) if checkpoint.after else []
+    tasks = ",".join(name for name in names if re.fullmatch(r"\w+", name)) or "spec_mini"  # for a shell
     openclip = "open_clip_model.safetensors" in checkpoint.content
     model = "open_clip --model_args model_name" if openclip else "hf_dual_encoder --model_args pretrained"
     python = (

@@ -66,6 +66,37 @@ def test_the_hubs_library_reads_the_card_and_its_model_index(ada: Person, tmp_pa
     assert card.data.license == "apache-2.0"
 
 
+@pytest.mark.parametrize(
+    ("adapter", "name", "said"),
+    [
+        ("open_clip", "hf-hub:lab/clip", "lab/clip"),
+        ("open_clip", "runs/mini", None),
+        ("hf_dual_encoder", "lab/clip", "lab/clip"),
+        ("hf_dual_encoder", "runs/mini", None),
+        ("hf_dual_encoder", "/home/ada/base", None),
+    ],
+)
+def test_a_base_model_is_named_to_the_hub_where_it_is_there(
+    adapter: str, name: str, said: str | None, ada: Person, tmp_path: Path
+) -> None:
+    (tmp_path / "runs" / "mini").mkdir(parents=True)  # in the folder that Ada works in
+    card = card_of(ada, write_checkpoint(tmp_path / "clip-spec", base_model={"adapter": adapter, "name": name}))
+    assert yaml.safe_load(card.split("---\n")[1]).get("base_model") == said
+
+
+def test_a_task_that_is_no_word_is_in_no_command(ada: Person, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "clip-spec")
+    record = run_of(50, weights="b")
+    odd = "x; rm -r ~"
+    task = record.tasks[0].model_copy(update={"name": odd})
+    (old,) = record.outcomes
+    changes = {"tasks": (task,), "metrics": {odd: record.metrics[old]}, "outcomes": {odd: record.outcomes[old]}}
+    write_record(record.model_copy(update=changes), folder / "records" / "after.jsonl")
+    card = card_of(ada, folder)
+    assert "--tasks spec_mini\n" in card
+    assert "rm -r" not in card.split("```sh")[1]
+
+
 def test_a_loss_stands_on_the_card_as_a_regression(ada: Person, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "clip-spec")
     write_record(run_of(50), folder / "records" / "before.jsonl")
