@@ -223,6 +223,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of each training; as the recipes say unless given")
     parser.add_argument("--test-sets", type=int, default=100, help="of each subset, of held-out categories")
     parser.add_argument("--validation-sets", type=int, default=20, help="of each subset")
+    parser.add_argument("--labelled", type=int, default=6, help="of each trained category, for validation")
     parser.add_argument("--scenes", type=int, default=600, help="pictures for classification")
     parser.add_argument("--plain", type=int, default=4000, help="plain pairs")
     parser.add_argument("--remark", default="", help="said on the page beside the times: what else the machine did")
@@ -238,6 +239,7 @@ def run(chosen: argparse.Namespace) -> None:
             output / "data",
             test_sets=chosen.test_sets,
             validation_sets=chosen.validation_sets,
+            labelled=chosen.labelled,
             scenes=chosen.scenes,
             plain=chosen.plain,
         )

@@ -33,16 +33,16 @@ TESTS = (SPEC, VISMIN, HELD_OUT_SPEC, SCENES, ROLES)
 MOVED_FIRST, CENTRE_FIRST = "moved_first", "centre_first"
 SOURCE = "examples/spec_table3_mini"
 PLAIN, LABELLED = "plain.tar", "labelled"
-LABELLED_EACH = 6  # pictures of each of the 53 trained categories
 
 
-def draw_data(folder: Path, *, test_sets: int, validation_sets: int, scenes: int, plain: int) -> None:
+def draw_data(folder: Path, *, test_sets: int, validation_sets: int, labelled: int, scenes: int, plain: int) -> None:
     """Everything that is not there yet. `$MINCHANGE_HOME` is where the stores lie.
 
     Args:
         folder: of what lies beside the stores: plain pairs, and pictures of one thing each.
         test_sets: of each subset, of held-out categories.
         validation_sets: of each subset.
+        labelled: pictures of one thing each, of every trained category.
         scenes: single pictures for classification.
         plain: image-caption pairs.
     """
@@ -61,7 +61,7 @@ def draw_data(folder: Path, *, test_sets: int, validation_sets: int, scenes: int
         "--seed",
         VALIDATION_SEED,
         "--each",
-        LABELLED_EACH,
+        labelled,
     )
 
 

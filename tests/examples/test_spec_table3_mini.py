@@ -32,14 +32,14 @@ def example() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small_run(example: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run of every stage on a handful of small pictures, a few steps a training, one seed."""
+    """A run of every stage on a handful of small pictures, one step a training, one seed."""
     import run
 
     output = tmp_path_factory.mktemp("table3")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINCHANGE_HOME", str(output / "home"))
         for name, items in (
-            ("spec_mini_train", draw_spec_train(27, edge_px=64)),
+            ("spec_mini_train", draw_spec_train(20, edge_px=64)),
             ("spec_mini", draw_spec(0, 2, 64)),
             ("vismin_mini", draw_vismin(0, 2, 64)),
         ):
@@ -48,7 +48,16 @@ def small_run(example: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield output
 
 
-SIZES = {"seeds": 1, "side-by-side": 0, "steps": 2, "test-sets": 2, "validation-sets": 2, "scenes": 6, "plain": 80}
+SIZES = {
+    "seeds": 1,
+    "side-by-side": 0,
+    "steps": 1,
+    "test-sets": 2,
+    "validation-sets": 1,
+    "labelled": 1,
+    "scenes": 6,
+    "plain": 80,
+}
 SMALL = [f"--{name}={size}" for name, size in SIZES.items()]
 
 
