@@ -143,6 +143,7 @@ def test_the_token_is_in_no_output_and_no_file_whatever_the_hub_answers(
     assert [done.code for done in outputs[-2:]] == [0, 0]
     assert all(TOKEN not in done.out + done.err for done in outputs)
     assert any("[hidden]" in done.err for done in outputs)
+    assert any("Send: curl" in done.err for done in outputs)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 10
     assert not [path for path in written if TOKEN.encode() in path.read_bytes()]

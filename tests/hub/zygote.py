@@ -67,11 +67,15 @@ def _become(request: dict) -> None:
 def _read_environment_again(env: dict) -> None:
     """What the Hub's library reads once, when it is imported."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import logging
 
     constants.HF_HUB_CACHE = env["HF_HUB_CACHE"]
     constants.HF_TOKEN_PATH = env["HF_HOME"] + "/token"
     constants.HF_HUB_OFFLINE = env["HF_HUB_OFFLINE"] == "1"
     constants.ENDPOINT = env["HF_ENDPOINT"]
+    if env.get("HF_DEBUG") == "1":
+        constants.HF_DEBUG = True
+        logging.set_verbosity_debug()
 
 
 if __name__ == "__main__":
