@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from minchange_eval.core.record import read_record
-from tests.cli.runs import Runner
+from tests.cli.runs import Run, Runner
 from tests.cli.tiny_training import Trainings, make_model, make_pictures, make_store
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -122,18 +122,27 @@ def test_a_training_that_is_killed_goes_on_to_the_same_bytes(
     assert_same(tmp_path / "out", undisturbed)
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+TERM, INT = (f"os.kill(os.getpid(), signal.{name})" for name in ("SIGTERM", "SIGINT"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "step"),
+    [
+        pytest.param(at_call("run_log.RunLog.step", 4, TERM), 4, id="SIGTERM"),
+        pytest.param(at_call("run_log.RunLog.step", 4, INT), 4, id="SIGINT"),
+        pytest.param(at_call("state.sync", 2, f"{TERM}; {TERM}; {INT}"), 3, id="three while a state is saved"),
+        pytest.param(at_call("layouts.sync", 2, f"{TERM}; {INT}"), 7, id="while the checkpoint is written"),
+    ],
+)
 def test_a_signal_saves_between_two_steps_and_ends_with_130(
-    trainings: Trainings, undisturbed: Path, tmp_path: Path, number: str
+    trainings: Trainings, undisturbed: Path, tmp_path: Path, moment: str, step: int
 ) -> None:
-    run = trainings.run(
-        tmp_path / "out", before=at_call("run_log.RunLog.step", 4, f"os.kill(os.getpid(), signal.{number})")
-    )
+    run = trainings.run(tmp_path / "out", before=moment)
     assert run.code == 130
     assert "Traceback" not in run.output
-    assert [path.name for path in (tmp_path / "out" / ".state").glob("step-*")] == ["step-000000004"]
+    assert [path.name for path in (tmp_path / "out" / ".state").glob("step-*")] == [f"step-{step:09d}"]
     run = trainings.run(tmp_path / "out")
-    assert "going on after step 4 of 7" in run.output
+    assert f"going on after step {step} of 7" in run.output
     assert_same(tmp_path / "out", undisturbed)
 
 
@@ -288,25 +297,57 @@ def test_a_floor_above_the_model_as_given_is_refused(trainings: Trainings, tmp_p
     assert "zero_shot_floor=0.99: the model as given has" in run.output.splitlines()[-1]
 
 
-def test_tasks_are_evaluated_before_during_and_after_and_a_signal_in_between_loses_nothing(
-    with_suite: Trainings, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def evaluated(with_suite: Trainings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """A training with an evaluation in its middle, in which a signal came; and the run that ended it."""
+    folder = tmp_path_factory.mktemp("evaluated") / "out"
     asked = ("--evaluate", "vismin_mini_object", "--evaluate-every", "4")
-    signal = at_call("evaluations.measured", 2, "os.kill(os.getpid(), signal.SIGTERM)")
-    run = with_suite.run(tmp_path / "out", *asked, before=signal)
+    signal = at_call("evaluations.measured", 2, TERM)
+    run = with_suite.run(folder, *asked, before=signal)
     assert run.code == 130, run.output
-    run = with_suite.run(tmp_path / "out", *asked)
+    return folder, with_suite.run(folder, *asked)
+
+
+def test_tasks_are_evaluated_before_during_and_after_and_a_signal_in_between_loses_nothing(
+    evaluated: tuple[Path, Run],
+) -> None:
+    folder, run = evaluated
     assert run.code == 0, run.output
     assert "going on after step 4 of 7" in run.output
-    names = {path.name for path in (tmp_path / "out" / "records").iterdir()}
+    names = {path.name for path in (folder / "records").iterdir()}
     assert names == {"before.jsonl", "step_000004.jsonl", "after.jsonl"}
     rows = run.output.splitlines()[-8:]
     assert any(row.startswith("vismin_mini_object") for row in rows)
-    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    record = json.loads((folder / "training.json").read_text())
     assert set(record["evaluations"]) == {"0", "4", "7"}
     (benchmark,) = record["overlap"]["benchmarks"]
     assert benchmark["name"] == "vismin_mini"
-    assert record["weights_sha256"] == read_record(tmp_path / "out" / "records" / "after.jsonl").model.weights_sha256
+    assert record["weights_sha256"] == read_record(folder / "records" / "after.jsonl").model.weights_sha256
+
+
+def test_the_records_of_before_and_after_can_be_gated(
+    evaluated: tuple[Path, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from minchange_eval.cli.main import main
+
+    folder, _ = evaluated
+    records = [str(folder / "records" / f"{label}.jsonl") for label in ("before", "after")]
+    assert main(["gate", "--baseline", records[0], "--candidate", records[1], "--margin", "0.5"]) == 0
+    said = capsys.readouterr().out
+    assert "gate: pass" in said
+    record = json.loads((folder / "training.json").read_text())
+    assert f"weights {record['base_model']['weights_sha256'][:12]}" in said
+    assert f"weights {record['weights_sha256'][:12]}" in said
+
+
+def test_tensorboard_has_the_evaluations_of_before_and_after(evaluated: tuple[Path, Run]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(evaluated[0] / "tensorboard"))
+    board.Reload()
+    name = "evaluation/vismin_mini_object/i2t_accuracy"
+    assert [event.step for event in board.Scalars(name)] == [0, 4, 7]
+    assert [event.step for event in board.Scalars("train/loss")] == list(range(1, STEPS + 1))
 
 
 def test_two_processes_evaluate_on_the_first_and_end_alike_when_one_fails(

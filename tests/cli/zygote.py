@@ -21,6 +21,7 @@ def serve() -> None:
 
     from minchange_eval.model_adapters import hf_multi_image  # noqa: F401
     from minchange_eval.tasks import hook, run_recorder  # noqa: F401
+    from minchange_eval.trainers.clip import loop  # noqa: F401
 
     hook.install()
     _read_its_own_tasks_once()
