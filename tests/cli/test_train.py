@@ -238,6 +238,18 @@ def test_memory_that_runs_out_is_said_with_what_to_turn(trainings: Trainings, tm
     assert "lower pairs_per_batch=4 and sets_per_batch=6" in line
 
 
+def test_memory_that_runs_out_while_images_are_loaded_is_said_and_nothing_is_lost(
+    trainings: Trainings, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = trainings.run(tmp_path / "out", before=at_call("loader.BatchStream._started", 6, "torch.empty(10**15)"))
+    assert run.code == 70
+    line = run.output.splitlines()[-1]
+    assert "out of memory while images were loaded; lower cache_mb=512 or workers=1, or pairs_per_batch=4" in line
+    assert "Traceback" not in run.output
+    assert trainings.run(tmp_path / "out").code == 0
+    assert_same(tmp_path / "out", undisturbed)
+
+
 def test_an_image_that_goes_missing_in_the_middle_keeps_what_was_trained(
     trainings: Trainings, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ from minchange_eval.trainers.clip.guard import guard
 from minchange_eval.trainers.clip.ingredients import ingredients
 from minchange_eval.trainers.clip.layouts import WrittenCheckpoint, write_checkpoint_folder
 from minchange_eval.trainers.clip.loader import BatchStream
-from minchange_eval.trainers.clip.memory import memory_advice, out_of_memory
+from minchange_eval.trainers.clip.memory import loading_advice, memory_advice, out_of_memory
 from minchange_eval.trainers.clip.output_folder import RECORDS, claim
 from minchange_eval.trainers.clip.pace import Pace
 from minchange_eval.trainers.clip.processes import OtherProcessError, Processes
@@ -251,11 +251,16 @@ class _Training:
 
     def _next(self, stream: BatchStream, stop: StopRequest) -> tuple[Batch, int]:
         """This process's share of the next batch, and the rows of the whole of it; or the end, for all processes."""
-        batch, failure = None, None
+        batch: Batch | None = None
+        failure: MinchangeError | None = None
         try:
             batch = next(stream)
         except MinchangeError as error:
             failure = error
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            failure = ModelError(loading_advice(self._config, self._done + 1))
         stops, failures, rows = self._processes.sums(int(stop.asked), int(failure is not None), len(batch or ()))
         if failures:
             self._save()

@@ -128,6 +128,7 @@ def test_the_papers_settings_are_in_their_recipes() -> None:
     spec, vismin = (read_config(ROOT / f"examples/train/{name}_paper.yaml", {}) for name in ("spec", "vismin"))
     assert (spec.steps, spec.learning_rate, spec.warmup_steps, spec.schedule) == (1000, 1e-6, 800, "cosine")
     assert (spec.pairs_per_batch, spec.hard_negative_weight) == (2048, 0.2)
+    assert spec.sets_per_batch == round(768 / ((3 + 3 + 9 + 4 + 2 + 9) / 6))  # 768 members; of each subset's sets
     assert (vismin.epochs, vismin.learning_rate, vismin.warmup_steps, vismin.weight_decay) == (10, 5e-6, 50, 0.1)
     assert (vismin.beta1, vismin.beta2, vismin.epsilon, vismin.seed) == (0.9, 0.98, 1e-6, 42)
 

@@ -57,6 +57,7 @@ def test_an_epoch_is_every_set_once(settings: dict[str, Any], tmp_path: Path) ->
     assert [report.step for report in reports] == list(range(1, 9))
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["epochs"] == 2
+    assert record["overlap"] == {"images": 0, "benchmarks": [], "first": [], "allowed": False}
     assert record["images"] == 2 * sum(2 + number % 3 for number in range(24))
 
 
