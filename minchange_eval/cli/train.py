@@ -226,15 +226,15 @@ class _Progress:
 
 
 def progress_line(report: StepReport) -> str:
-    """How far it is, what is minimised, how fast."""
+    """How far it is, for how long yet, what is minimised, how fast."""
     from tqdm import tqdm
 
     parts = " ".join(f"{name} {value:.3f}" for name, value in report.parts.items())
     left = tqdm.format_interval(report.remaining_s)
     waited = f", waited {report.waited:.0%} for data" if report.waited >= 0.1 else ""
-    return (
-        f"step {report.step}/{report.steps}  loss {report.loss:.3f} ({parts})  lr {report.learning_rate:.2e}  "
-        f"{report.images_per_s:,.0f} images/s{waited}  {left} left"
+    return (  # what a narrow terminal cuts off comes last
+        f"step {report.step}/{report.steps}  {left} left  loss {report.loss:.3f} ({parts})  "
+        f"{report.images_per_s:,.0f} images/s{waited}  lr {report.learning_rate:.2e}"
     )
 
 

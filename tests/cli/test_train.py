@@ -424,6 +424,6 @@ def test_a_terminals_line_is_written_over_and_what_is_said_stands_below_it(
     progress.say("step 2: zero-shot accuracy 25.0 %")
     progress.leave()
     first, second, said, end = capsys.readouterr().err.replace("\r\x1b[K", "\n").split("\n")[1:]
-    assert first.startswith("step 1/9  loss 1.500 (clip 1.250)")
+    assert first == "step 1/9  00:03 left  loss 1.500 (clip 1.250)"[:39]
     assert (len(first), len(second), end) == (39, 39, "")
     assert said == "step 2: zero-shot accuracy 25.0 %"
