@@ -212,7 +212,7 @@ def test_retry_after_is_obeyed_as_seconds_and_as_a_date_and_stops_all_requests(
 
 def test_a_server_that_takes_three_at_a_time_is_soon_sent_no_more(server: FaultServer) -> None:
     def behave(asked: Asked) -> Said:
-        return error(429, "too many") if asked.others >= 3 else Said(reply("B").body, wait_s=0.01)
+        return error(429, "too many") if asked.others >= 3 else Said(reply("B").body, wait_s=0.1)
 
     server.behave = behave
     chat = model(server, concurrency=16, max_retries=30)
