@@ -14,9 +14,10 @@ _REASONING = r"(?:think(?:ing)?|thought|reasoning|analysis)"
 _OPENED = re.compile(rf"<{_REASONING}>|◁think▷", re.IGNORECASE)
 _CLOSED = re.compile(rf"</{_REASONING}>|◁/think▷", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:eos|end_of_turn|end_of_utterance)>")
-_SPEAKER = re.compile(r"\s*(?:assistant|model) ?:", re.IGNORECASE)
+_MARKS = r"[\s*`_#\"$]*"  # bold type may begin before the words that introduce an answer
+_SPEAKER = re.compile(rf"{_MARKS}(?:assistant|model) ?:", re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<answer>|<\|begin_of_box\|>", re.IGNORECASE)
-_CHINESE_ANSWER = re.compile(r"\s*(?:正确)?答案(?:[是为] ?:?|:) ?")
+_CHINESE_ANSWER = re.compile(rf"{_MARKS}(?:正确)?答案(?:[是为] ?:?|:) ?")
 
 # Letters and signs of another shape, one of ours each: full-width, mathematical, circled, bracketed. No roman numerals:
 # Ⅰ is a one, no I.

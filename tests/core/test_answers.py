@@ -357,14 +357,14 @@ def test_the_corpus_has_at_least_300_replies_and_both_kinds_in_every_style() -> 
     )
 
 
-@given(
-    cases,
-    st.sampled_from(["{}", " {}", "{}\n", "\n\n {} \t", "**{}**", "\ufeff{}", "<think>A? No.</think>\n{}", "{}</s>"]),
+@pytest.mark.parametrize(
+    "around", ["{}", " {}", "{}\n", "\n\n {} \t", "**{}**", "\ufeff{}", "<think>A? No.</think>\n{}", "{}</s>"]
 )
-def test_blanks_bold_type_and_reasoning_around_a_reply_change_nothing(case: Case, around: str) -> None:
-    if "\\" in case.reply or "think" in case.reply or "```" in case.reply or "</" in case.reply:
-        return
-    assert read_answer(around.replace("{}", case.reply), case.labels, case.options).choice == case.choice
+def test_blanks_bold_type_and_reasoning_around_a_reply_change_nothing(around: str) -> None:
+    for case in CORPUS:
+        if not any(mark in case.reply for mark in ("\\", "think", "```", "</")):
+            read = read_answer(around.replace("{}", case.reply), case.labels, case.options).choice
+            assert read == case.choice, case
 
 
 @given(cases, st.randoms(use_true_random=False))
