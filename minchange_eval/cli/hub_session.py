@@ -38,7 +38,7 @@ def hub_session(*, must_write: bool = False) -> Iterator[Hub]:
             yield hub
         except MinchangeError:
             raise
-        except Exception:  # noqa: BLE001 - ends the process
+        except Exception:  # noqa: BLE001 - a defect of ours: its traceback is printed here, where the token is still hidden
             traceback.print_exc()
             raise SystemExit(ExitCode.INTERNAL) from None
 
